@@ -1,0 +1,96 @@
+/*
+ * config.h - a configuration file, read, checked and resolved. Plain data: libconfig does not show here.
+ *
+ * config_read() reports every error that it finds, each as "file:line: path: what", before it fails. Everything in struct config
+ * lives in its arena. Durations are milliseconds, sizes bytes. Texts are never NULL unless said so.
+ */
+#ifndef PAWL_COMMON_CONFIG_H
+#define PAWL_COMMON_CONFIG_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "util/amqp_conn.h"
+#include "util/arena.h"
+#include "util/buf.h"
+
+struct config_pair { const char *path, *value; int line; };	/* a handler's own settings, flattened: "headers.Accept", "steps.[0].type"; numbers and booleans as text */
+
+struct config_handler {
+	const char *name;
+	int line;
+	const char *const *types;		/* message types; "*" for all others */
+	size_t type_count;
+	const char *use;			/* as written: "sql", "./x.so", "ignore" */
+	bool ignore;				/* use = "ignore": done without a handler */
+	const char *path;			/* the shared object, resolved; "" with ignore */
+	const struct config_pair *pairs;
+	size_t pair_count;
+};
+
+struct config_bind { const char *exchange, *key, *kind; };	/* kind: "topic" ... */
+
+enum config_missing_key { MISSING_KEY_DEAD_LETTER, MISSING_KEY_PROCESS };
+enum config_dedup { DEDUP_POSTGRES, DEDUP_NONE };
+enum config_order { ORDER_NONE, ORDER_AGGREGATE, ORDER_STRICT };
+
+struct config_queue {
+	const char *name;			/* the consumer: log, metrics, inbox */
+	int line;
+	const char *queue;
+	const char *conninfo;
+	unsigned slots, batch, prefetch;	/* prefetch 0 in the file: derived, never 0 here */
+	int64_t timeout_ms, shutdown_timeout_ms, consumer_timeout_ms;
+	int64_t max_body_bytes, memory_limit_bytes;	/* memory_limit 0: none */
+	const char *key;			/* "message_id", "header:NAME", "json:/pointer" */
+	enum config_missing_key missing_key;
+	enum config_dedup dedup;
+	const char *aggregate;			/* "header:NAME", "routing_key" */
+	const char *type_from;			/* "type" (the property), "routing_key", "header:NAME" */
+	enum config_order order;
+	bool declare;
+	const struct config_bind *binds;
+	size_t bind_count;
+	unsigned attempts, crash_attempts;
+	const int64_t *delays_ms;
+	size_t delay_count;
+	int64_t inbox_retention_ms;
+	const struct config_handler *handlers;	/* in the order of the file */
+	size_t handler_count;
+	uint64_t fingerprint;			/* of all that is above, the broker's settings, and the handler files (inode, mtime, size): equal = no new runner */
+};
+
+enum config_unroutable { UNROUTABLE_HOLD, UNROUTABLE_PARK, UNROUTABLE_DROP };
+struct config_outbox {
+	const char *name;
+	int line;
+	const char *conninfo;
+	const char *table;			/* "pawl.outbox" */
+	const char *exchange, *routing_key;	/* templates: "{aggregatetype}", "{type}" */
+	enum config_order order;		/* AGGREGATE or NONE */
+	enum config_unroutable unroutable;
+	unsigned window;			/* unconfirmed at most, 1000 */
+	int64_t poll_min_ms, poll_max_ms;	/* 5, 250 */
+};
+
+struct config {
+	struct arena arena;
+	const char *file;			/* absolute */
+	const char *name;			/* of this installation: stats file, connection names; default: the file's name without .conf */
+	const char *run_dir;			/* where NAME.stats is */
+	struct amqp_uri *uris;
+	size_t uri_count;
+	const char *password;			/* from password_file; NULL: the URI's own */
+	const char *ca_file, *cert_file, *key_file;	/* NULL: none */
+	int heartbeat_s;
+	struct config_queue *queues;
+	size_t queue_count;
+	struct config_outbox *outboxes;
+	size_t outbox_count;
+	const char *conninfo;			/* database.conninfo; "" when there is none */
+};
+
+/* -1: errors holds all messages, a line each. 0: *config is to be freed by config_free. Secrets are read here, and appear in no message. */
+int	config_read(const char *file, struct config **, struct buf *errors) ATTR_MUST_CHECK ATTR_NONNULL;
+void	config_free(struct config **);
+const struct config_queue *config_queue_find(const struct config *, const char *name);
+#endif

@@ -1,0 +1,24 @@
+/*
+ * program.h - the skeleton that all programs share: options, version, log set-up, finding their parts.
+ */
+#ifndef PAWL_COMMON_PROGRAM_H
+#define PAWL_COMMON_PROGRAM_H
+#include <stdbool.h>
+#include "common/config.h"
+#include "util/log.h"
+
+struct program_option {		/* one table per program: drives getopt_long and --help; the manual is checked against it */
+	int letter;		/* 0: none; the id then is 256 + index */
+	const char *name, *argument;	/* argument NULL: none */
+	const char *help;
+};
+/* Parses with getopt_long; calls set(arg, index into options, value). Handles --help, --version. Unknown: message, exit 64. Returns the index of the first operand. */
+int	program_options(int argc, char **argv, const char *program, const char *synopsis, const struct program_option *, size_t count,
+	    void (*set)(void *arg, size_t index, const char *value), void *arg);
+/* Reads the configuration or prints all its errors on stderr; NULL then, exit with EX_CONFIG (78). */
+struct config *program_config(const char *file);
+/* $PAWL_LIBEXECDIR or the installed libexecdir + "/" + name; PAWL_HANDLERDIR likewise. Static buffer-free: in the arena. */
+const char *program_libexec(struct arena *, const char *name);
+const char *program_handler_dir(void);
+const char *program_default_config(void);	/* SYSCONFDIR/pawl/pawl.conf */
+#endif

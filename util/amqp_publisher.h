@@ -1,0 +1,67 @@
+/*
+ * amqp_publisher.h - publishes with confirms over one connection; any number of channels, opened without blocking.
+ *
+ * Every publish is persistent (delivery_mode 2) and mandatory and ends in exactly one outcome call, or in channel_down for all that are
+ * unconfirmed on that channel. The broker sends basic.return before the ack of the same message; returns are matched by order and message_id.
+ * All values are checked before the first frame goes out (short strings, header frame size, body size): a message that cannot be sent is
+ * refused by the call, the connection lives (facts row 28).
+ */
+#ifndef PAWL_UTIL_AMQP_PUBLISHER_H
+#define PAWL_UTIL_AMQP_PUBLISHER_H
+#include "util/amqp_conn.h"
+
+enum amqp_outcome {
+	AMQP_CONFIRMED,			/* the broker has it, in at least one queue */
+	AMQP_RETURNED,			/* no queue took it; code and text say why (312 NO_ROUTE) */
+	AMQP_NACKED			/* the broker could not take it now */
+};
+
+struct amqp_channel;
+struct amqp_channel_events {
+	void (*ready)(void *arg);			/* confirm.select-ok: publish from now on */
+	/* token: what was given to publish. Calls come in the order of the broker's confirms, not of publishing. */
+	void (*outcome)(void *arg, void *token, enum amqp_outcome, int code, struct slice text);
+	/* Channel or connection closed: outcome() will not be called for anything published before. code 404/406 with !error->connection: one of the
+	 * unconfirmed messages is the culprit. The channel reopens by itself (at once after 404/406; after reconnect else), then ready(). */
+	void (*down)(void *arg, const struct amqp_error *);
+};
+
+struct amqp_publisher_events {
+	void (*connected)(void *arg);
+	void (*lost)(void *arg, const struct amqp_error *);	/* also for failed attempts */
+	void (*blocked)(void *arg, bool blocked, struct slice reason);	/* connection.blocked / unblocked: stop / go on issuing */
+};
+
+struct amqp_publisher;
+struct amqp_publisher *amqp_publisher_new(struct loop *, const struct amqp_conn_options *, const struct amqp_publisher_events *, void *arg);
+void	amqp_publisher_free(struct amqp_publisher **);		/* at once; what is unconfirmed may or may not have arrived */
+bool	amqp_publisher_connected(const struct amqp_publisher *) ATTR_NONNULL;
+bool	amqp_publisher_blocked(const struct amqp_publisher *) ATTR_NONNULL;
+
+struct amqp_channel *amqp_channel_open(struct amqp_publisher *, const struct amqp_channel_events *, void *arg);
+void	amqp_channel_free(struct amqp_channel **);
+bool	amqp_channel_ready(const struct amqp_channel *) ATTR_NONNULL;
+size_t	amqp_channel_unconfirmed(const struct amqp_channel *) ATTR_NONNULL;
+
+enum amqp_publish_status {
+	AMQP_PUBLISHED = 0,
+	AMQP_NOT_READY = -1,		/* channel down or connection blocked: keep it, ready() follows */
+	AMQP_BAD_MESSAGE = -2		/* cannot be published as it is: error says what and where; will never work */
+};
+enum amqp_publish_status amqp_channel_publish(struct amqp_channel *, const struct amqp_message *, void *token, char *error, size_t error_size) ATTR_MUST_CHECK;
+
+/* Publishes a received message once more: body and properties byte for byte except that expiration, user_id, and the headers CC and BCC
+ * are moved to x-pawl-orig-*, x-death and x-first-death-* / x-last-death-* are dropped, as is every header whose name starts with "x-pawl-" other than
+ * x-pawl-orig-* when drop_pawl; then 'add' is appended (a name that exists is replaced). delivery_mode 2. If the header frame grows beyond frame_max, the values in 'add' are
+ * shortened, longest first. */
+struct amqp_copy {
+	struct slice exchange, routing_key;
+	struct slice raw_properties;	/* from amqp_delivery */
+	const struct amqp_header *add;
+	size_t add_count;
+	const void *body;
+	size_t body_size;
+};
+enum amqp_publish_status amqp_channel_copy(struct amqp_channel *, const struct amqp_copy *, void *token, char *error, size_t error_size) ATTR_MUST_CHECK;
+void	amqp_publisher_flush(struct amqp_publisher *) ATTR_NONNULL;	/* uncork: what was published in this round goes out now */
+#endif

@@ -1,0 +1,40 @@
+/*
+ * json_scan.h - strict RFC 8259 scanner: no tree, no allocation, depth 64. Finds values where they stand.
+ *
+ * The whole text is validated by json_scan_check() once; the finders walk a text that was found valid and return slices of
+ * it, as written: 12.50 stays 12.50, forty digits stay forty digits. Texts are UTF-8 (checked: no overlong forms, no
+ * surrogates). A key that stands twice in an object on the path, or an escaped NUL in a looked-up string, is an error.
+ */
+#ifndef PAWL_UTIL_JSON_SCAN_H
+#define PAWL_UTIL_JSON_SCAN_H
+#include "util/attr.h"
+#include "util/slice.h"
+
+enum { JSON_SCAN_DEPTH = 64 };
+enum json_kind { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_status {
+	JSON_OK = 0,
+	JSON_MISSING = -1,		/* the pointer leads nowhere */
+	JSON_SYNTAX = -2,		/* not RFC 8259 */
+	JSON_TOO_DEEP = -3,
+	JSON_BAD_UTF8 = -4,
+	JSON_DOUBLE_KEY = -5,
+	JSON_ESCAPED_NUL = -6,
+	JSON_BAD_POINTER = -7,		/* not RFC 6901 */
+	JSON_NO_ROOM = -8
+};
+struct json_value { enum json_kind kind; struct slice raw; };	/* raw: exactly the value's text; a string with its quotes */
+
+/* offset (may be NULL) gets where it went wrong, in bytes from the start of text. */
+enum json_status json_scan_check(struct slice text, size_t *offset);
+/* RFC 6901 pointer ("" = whole text, "/items/0/price", ~0 ~1). text must have passed json_scan_check. */
+enum json_status json_scan_find(struct slice text, const char *pointer, struct json_value *, size_t *offset);
+/* A string value's text without quotes and escapes. out must have room for raw.len bytes; it gets a NUL behind it. JSON_ESCAPED_NUL or JSON_OK. */
+enum json_status json_scan_unescape(struct slice raw, char *out, size_t *out_len);
+/* Members of an object / elements of an array, in order: *at starts at 0. false: no more. key: raw with quotes, empty in arrays. */
+bool	json_scan_next(struct slice container, size_t *at, struct slice *key, struct json_value *value);
+const char *json_status_text(enum json_status);
+/* Writing: text as a JSON string with quotes is appended to a buf. Bytes that are not UTF-8 become U+FFFD. */
+struct buf;
+void	json_quote(struct buf *, struct slice text);
+#endif
