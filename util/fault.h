@@ -9,6 +9,7 @@
 #ifndef PAWL_UTIL_FAULT_H
 #define PAWL_UTIL_FAULT_H
 #include <stdbool.h>
+#include "config.h"
 #ifdef PAWL_FAULTS
 bool	fault_hit(const char *point);
 #else
