@@ -34,7 +34,8 @@ const char *pg_class_text(enum pg_class);
 
 enum pg_state { PG_DOWN, PG_CONNECTING, PG_READY, PG_BUSY };
 struct pg;
-/* conninfo as libpq takes it; application_name is added when conninfo has none. settings: pairs "name", "value", NULL-terminated, sent with the start-up packet (-c). */
+/* conninfo as libpq takes it; application_name is added when conninfo has none. settings: pairs "name", "value", NULL-terminated, made by one
+ * query before PG_READY; copied, as all texts. Added unless conninfo says otherwise: TCP keepalives, tcp_user_timeout 30 s. client_encoding is UTF8. */
 struct pg *pg_new(const char *conninfo, const char *application_name, const char *const *settings);
 void	pg_free(struct pg **);
 int	pg_conninfo_check(const char *conninfo, char *error, size_t error_size) ATTR_MUST_CHECK;	/* syntax only */
@@ -64,12 +65,14 @@ int	pg_result_params(const struct pg_result *) ATTR_NONNULL;	/* of a describe: n
 void	pg_result_free(struct pg_result **);
 
 /* Requests are queued in pipeline mode; each gives one answer, in order. A sync ends an implicit unit: after an error all answers up to
- * it are PG_SKIPPED. Nothing is sent before pg_flush() (or a full buffer); sending and receiving are pumped together by pg_step. */
+ * it are PG_SKIPPED. Requests go out with pg_flush(), a full buffer (8 KiB), pg_step() or pg_wait(), which receive as well; libpq before 17 also sends at
+ * each sync. -1: the session is lost, pg_next() says why. After a loss the answers that came before it are still given, then PG_LOST. */
 int	pg_send_sync(struct pg *) ATTR_MUST_CHECK ATTR_NONNULL;
 int	pg_send_query(struct pg *, const char *sql, int n, const char *const *values) ATTR_MUST_CHECK;
 int	pg_send_prepare(struct pg *, const char *name, const char *sql) ATTR_MUST_CHECK ATTR_NONNULL;
 int	pg_send_describe(struct pg *, const char *name) ATTR_MUST_CHECK ATTR_NONNULL;
 int	pg_send_prepared(struct pg *, const char *name, int n, const char *const *values) ATTR_MUST_CHECK;
+void	pg_flush(struct pg *) ATTR_NONNULL;			/* sends what the socket takes now; reads nothing */
 enum pg_answer {
 	PG_NOTHING,			/* not here yet: step or wait */
 	PG_ROWS, PG_COMMAND,		/* *result is set */
