@@ -38,14 +38,16 @@ void	amqp_publisher_free(struct amqp_publisher **);		/* at once; what is unconfi
 bool	amqp_publisher_connected(const struct amqp_publisher *) ATTR_NONNULL;
 bool	amqp_publisher_blocked(const struct amqp_publisher *) ATTR_NONNULL;
 
-struct amqp_channel *amqp_channel_open(struct amqp_publisher *, const struct amqp_channel_events *, void *arg);
+/* Named _new because rabbitmq-c has an amqp_channel_open of its own. Before the connection is up, too: it opens when it can. Free the
+ * channels before the publisher. */
+struct amqp_channel *amqp_channel_new(struct amqp_publisher *, const struct amqp_channel_events *, void *arg);
 void	amqp_channel_free(struct amqp_channel **);
 bool	amqp_channel_ready(const struct amqp_channel *) ATTR_NONNULL;
 size_t	amqp_channel_unconfirmed(const struct amqp_channel *) ATTR_NONNULL;
 
 enum amqp_publish_status {
 	AMQP_PUBLISHED = 0,
-	AMQP_NOT_READY = -1,		/* channel down or connection blocked: keep it, ready() follows */
+	AMQP_NOT_READY = -1,		/* channel down, connection blocked, socket full: keep it, ready() follows */
 	AMQP_BAD_MESSAGE = -2		/* cannot be published as it is: error says what and where; will never work */
 };
 enum amqp_publish_status amqp_channel_publish(struct amqp_channel *, const struct amqp_message *, void *token, char *error, size_t error_size) ATTR_MUST_CHECK;
@@ -57,6 +59,7 @@ enum amqp_publish_status amqp_channel_publish(struct amqp_channel *, const struc
 struct amqp_copy {
 	struct slice exchange, routing_key;
 	struct slice raw_properties;	/* from amqp_delivery */
+	bool drop_pawl;			/* the message's x-pawl-* headers are not to be believed */
 	const struct amqp_header *add;
 	size_t add_count;
 	const void *body;
