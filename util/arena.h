@@ -2,7 +2,7 @@
  * arena.h - memory that is freed all at once: a batch's, a file's.
  *
  * Allocation never returns NULL: out of memory ends the process (log_fatal, EX_OSERR), its parent decides.
- * After arena_reset() the arena keeps its first chunk, so that a steady load stops calling malloc.
+ * After arena_reset() the arena keeps its largest chunk up to 1 MiB, so that a steady load stops calling malloc.
  */
 #ifndef PAWL_UTIL_ARENA_H
 #define PAWL_UTIL_ARENA_H
@@ -11,7 +11,7 @@
 
 struct arena_chunk;
 struct arena {
-	struct arena_chunk *first;	/* kept over a reset */
+	struct arena_chunk *first;
 	struct arena_chunk *current;
 	size_t used_bytes;		/* handed out since the last reset */
 };

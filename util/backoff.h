@@ -6,11 +6,11 @@
 #define PAWL_UTIL_BACKOFF_H
 #include <stdint.h>
 #include "util/attr.h"
+#include "util/random.h"
 
 struct backoff { int64_t first_ms, most_ms, next_ms; };
 
 void	backoff_init(struct backoff *, int64_t first_ms, int64_t most_ms) ATTR_NONNULL;
 int64_t	backoff_next_ms(struct backoff *) ATTR_NONNULL;		/* the delay to wait now */
 void	backoff_reset(struct backoff *) ATTR_NONNULL;		/* it worked */
-int64_t	random_below(int64_t bound);				/* 0 .. bound - 1, not for secrets */
 #endif

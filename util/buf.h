@@ -11,14 +11,15 @@
 #include "util/attr.h"
 #include "util/slice.h"
 
-struct buf { char *data; size_t len, cap; };
+struct buf { char *data; size_t len, cap, consumed; };	/* cap counts from data; consumed: bytes given up in front of data */
 extern char buf_empty[];
-#define BUF_INIT { buf_empty, 0, 0 }
+#define BUF_INIT { buf_empty, 0, 0, 0 }
 
 void	buf_init(struct buf *) ATTR_NONNULL;
 void	buf_release(struct buf *) ATTR_NONNULL;		/* back to BUF_INIT */
 void	buf_clear(struct buf *) ATTR_NONNULL;		/* len = 0, memory kept */
 char	*buf_reserve(struct buf *, size_t extra) ATTR_NONNULL;	/* room for extra bytes at data + len, which it returns */
+void	buf_added(struct buf *, size_t) ATTR_NONNULL;	/* that many of the reserved bytes were written: len grows, NUL behind */
 void	buf_append(struct buf *, const void *, size_t);
 void	buf_puts(struct buf *, const char *) ATTR_NONNULL;
 void	buf_putc(struct buf *, char) ATTR_NONNULL;

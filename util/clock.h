@@ -6,6 +6,7 @@
 #ifndef PAWL_UTIL_CLOCK_H
 #define PAWL_UTIL_CLOCK_H
 #include <stdint.h>
+#include "util/attr.h"
 
 struct clock_mono { int64_t ns; };	/* CLOCK_MONOTONIC; the same in all processes of one machine */
 struct clock_wall { int64_t ms; };	/* milliseconds since 1970-01-01 UTC */

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include "util/attr.h"
 
 struct slice { const char *data; size_t len; };
 

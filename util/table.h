@@ -2,7 +2,7 @@
  * table.h - hash table from bytes to a pointer. Keyed SipHash: the keys come from outside.
  *
  * The key's memory is borrowed: it must live and stay unchanged as long as its entry (usually it is part of the value).
- * Integers serve as keys by address and size. The table never touches the values.
+ * Integers serve as keys by address and size. A value is not NULL; the table never touches it.
  */
 #ifndef PAWL_UTIL_TABLE_H
 #define PAWL_UTIL_TABLE_H
