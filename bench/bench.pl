@@ -1,0 +1,342 @@
+#!/usr/bin/perl
+# bench.pl - make bench: Pawl beside what one would write instead, on the same private servers, in one run.
+#
+# Every round runs every contestant once (A B C A B C ...), so that what else the machine does hits all alike; the medians of the rounds
+# are compared. README.md says what is measured and how to read it.
+#
+# Environment: BENCH_QUICK=1 (one short round), BENCH_ROUNDS=n, BENCH_ONLY=regex of contestants.
+use strict;
+use warnings;
+use File::Temp ();
+use IO::Handle;
+use JSON::PP ();
+use List::Util qw(max min);
+use POSIX ();
+use Time::HiRes qw(time);
+use Pawl::Postgres;
+use Pawl::Process;
+use Pawl::Program;
+use Pawl::Rabbit;
+
+my $quick = $ENV{BENCH_QUICK};
+my $rounds = $ENV{BENCH_ROUNDS} || ($quick ? 1 : 5);
+my $only = $ENV{BENCH_ONLY} // '';
+my $aggregates = 10_000;
+my $body_bytes = 512;
+my $build = Pawl::Program::build_dir();
+my $tmp = File::Temp->newdir('pawl-bench-XXXX', TMPDIR => 1, CLEANUP => 1);
+chmod(0755, "$tmp");
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);	# so that END blocks stop the servers
+
+# name, what it is, messages, how it is run
+my @consumers = (
+	[ 'bare', 'bare consumer: 2 processes, libpq pipeline', $quick ? 20_000 : 200_000, \&bare_consumer ],
+	[ 'worker-1', 'pawl-worker, sql handler, 1 slot', $quick ? 20_000 : 200_000, sub { pawl_worker(@_, 1) } ],
+	[ 'worker-2', 'pawl-worker, sql handler, 2 slots', $quick ? 20_000 : 200_000, sub { pawl_worker(@_, 2) } ],
+	[ 'textbook', 'textbook consumer: 8 x one transaction per message', $quick ? 3_000 : 20_000, sub { textbook_consumer(@_) } ],
+	[ 'textbook-no-inbox', 'the same without the idempotency key', $quick ? 3_000 : 20_000, sub { textbook_consumer(@_, '--no-inbox') } ],
+);
+my @relays = (
+	[ 'loop', 'bare loop: read 1000, publish, confirm, delete', $quick ? 20_000 : 100_000, sub { bare_relay(@_, 1000) } ],
+	[ 'relay', 'pawl-relay, order = "aggregate"', $quick ? 20_000 : 100_000, \&pawl_relay ],
+	[ 'row', 'row by row', $quick ? 500 : 3_000, sub { bare_relay(@_, 1) } ],
+);
+
+my ($postgres, $broker, $db, $vhost, $conninfo, $session);
+my (%rates, %cpu);
+my $run = 0;
+
+sub start_servers
+{
+	mkdir("$tmp/$_") or die "could not make a directory in $tmp: $!\n" for qw(pg mq);
+	$postgres = Pawl::Postgres->start(dir => "$tmp/pg", fsync => 1, options => {
+		synchronous_commit => 'on', shared_buffers => '512MB', max_wal_size => '4GB', checkpoint_timeout => '30min',
+		track_commit_timestamp => 'on',
+	});
+	$broker = Pawl::Rabbit->start(dir => "$tmp/mq", fsync => 1, config => {
+		'collect_statistics_interval' => 5000, 'raft.wal_max_size_bytes' => 536870912, 'vm_memory_high_watermark.absolute' => '2GB',
+	});
+	$db = $postgres->create_db('bench');
+	$vhost = $broker->create_vhost('bench');
+	$conninfo = $db->conninfo(host => $postgres->{dir});
+	my $migrate = Pawl::Program->run('pawlctl', 'migrate', $conninfo);
+	die "could not migrate: $migrate->{err}\n" if $migrate->{status};
+	$db->do('create schema bench;'
+		. ' create table bench.target (id bigint primary key, aggregate text not null, total numeric(12,2) not null);'
+		. ' create table bench.processed (message_id text primary key, done_at timestamptz not null default now())');
+	$session = $db->session;
+	$vhost->amqp->declare_exchange('bench', 'topic');
+	return;
+}
+
+# ---- processes and their costs
+
+sub start
+{
+	my ($name, @command) = @_;
+	return Pawl::Process->new(name => $name, log => "$tmp/$name.log", command => \@command, env => { Pawl::Program::environment() });
+}
+
+sub finish
+{
+	my ($process, $seconds) = @_;
+	my $status = $process->wait($seconds);
+	return if defined $status && $status == 0;
+	$process->kill_group;
+	die "$process->{name}: " . Pawl::Process::describe_status($status) . "\n" . $process->log;
+}
+
+my $ticks = POSIX::sysconf(POSIX::_SC_CLK_TCK());
+
+# Seconds that a process and its ended children have used.
+sub seconds_of
+{
+	my ($pid) = @_;
+	open(my $file, '<', "/proc/$pid/stat") or return 0;
+	my @field = split(' ', (readline($file) =~ /\) (.*)/)[0]);
+	return ($field[11] + $field[12] + $field[13] + $field[14]) / $ticks;
+}
+
+sub costs { return { own => (times)[2] + (times)[3], postgres => seconds_of($postgres->pid), broker => seconds_of($broker->pid) } }
+
+sub take_costs
+{
+	my ($name, $count, $before) = @_;
+	my $after = costs();
+	push @{ $cpu{$name}{$_} }, ($after->{$_} - $before->{$_}) * 1e6 / $count for keys %$after;
+	return;
+}
+
+sub wait_until
+{
+	my ($process, $code) = @_;
+	return Pawl::Process::poll(sub {
+		my $result = $code->();
+		die "$process->{name} ended too early\n" . $process->log if !$result && !$process->running && !$code->();
+		return $result;
+	}, 600) || die "$process->{name} did not finish\n" . $process->log;
+}
+
+# ---- consumers: a queue is filled, then a contestant empties it
+
+sub bare_consumer { my ($queue, $count) = @_; return start('consume-bare', "$build/bench/consume-bare", $vhost->uri, $queue, $conninfo, $count) }
+
+sub textbook_consumer
+{
+	my ($queue, $count, @option) = @_;
+	return start('consume-textbook', "$build/bench/consume-textbook", @option, $vhost->uri, $queue, $conninfo, $count, 8);
+}
+
+sub pawl_worker
+{
+	my ($queue, $count, $slots) = @_;
+	my $uri = $vhost->uri;
+	my $file = write_file('worker.conf', <<"	END");
+		run_dir = "$tmp";
+		broker: { uri = "$uri"; };
+		database: { conninfo = "$conninfo"; };
+		queues: {
+			bench: {
+				queue = "$queue";  slots = $slots;
+				handlers: {
+					row: {
+						type = "OrderPlaced";  use = "sql";
+						config: {
+							statement = "insert into bench.target (id, aggregate, total) values (:/id, :/aggregate, :/total)"
+								" on conflict (id) do update set aggregate = excluded.aggregate, total = excluded.total";
+						};
+					};
+				};
+			};
+		};
+	END
+	return start('pawl-worker', "$build/pawl-worker", '-c', $file);
+}
+
+sub write_file
+{
+	my ($name, $text) = @_;
+	open(my $file, '>', "$tmp/$name") or die "could not write $tmp/$name: $!\n";
+	print $file $text;
+	close($file) or die "could not write $tmp/$name: $!\n";
+	return "$tmp/$name";
+}
+
+# Messages per second from the first commit of effects to the last: the server's own commit times.
+sub consume
+{
+	my ($name, $count, $start) = @{ $_[0] }[0, 2, 3];
+	my $queue = 'bench-' . ++$run;
+
+	$session->query('truncate bench.target, bench.processed, pawl.inbox');
+	finish(start('fill', "$build/bench/fill", $vhost->uri, $queue, $count, $aggregates, $run), 600);
+	$session->query('checkpoint');
+	my $before = costs();
+	my $process = $start->($queue, $count);
+	wait_until($process, sub {	# ids come in order, more or less: the count is looked at when the last one is there
+		$session->value("select case when exists (select from bench.target where id = $count)"
+			. " then (select count(*) from bench.target) else 0 end") == $count;
+	});
+	$process->signal('TERM') if $name =~ /^worker/;
+	finish($process, 60);
+	take_costs($name, $count, $before);
+	my ($sum, $rate) = @{ ($session->query("select sum(id), (count(*) - count(*) filter (where at = first)) / extract(epoch from max(at) - first)"
+		. ' from (select id, at, min(at) over () as first from (select id, pg_xact_commit_timestamp(xmin) as at from bench.target) r) t group by first'))[0] };
+	die "$name: wrong rows\n" if $sum != $count * ($count + 1) / 2;
+	Pawl::Process::poll(sub { $vhost->count($queue) == 0 }, 10) or die "$name: did not ack everything\n";
+	$vhost->amqp->delete_queue($_) for $queue, "$queue.dead";
+	return $rate;
+}
+
+# ---- relays: the outbox is filled, then a contestant empties it
+
+sub bare_relay { my ($count, $batch) = @_; return start('relay-bare', "$build/bench/relay-bare", $vhost->uri, 'bench', $conninfo, $count, $batch) }
+
+sub pawl_relay
+{
+	my $uri = $vhost->uri;
+	my $file = write_file('relay.conf', <<"	END");
+		run_dir = "$tmp";
+		broker: { uri = "$uri"; };
+		database: { conninfo = "$conninfo"; };
+		outboxes: { bench: { exchange = "bench";  order = "aggregate"; }; };
+	END
+	return start('pawl-relay', "$build/pawl-relay", '-c', $file);
+}
+
+sub fill_outbox
+{
+	my ($count) = @_;
+	my $plain = "jsonb_build_object('id', n, 'aggregate', a, 'total', n % 10000 + 0.25, 'note', '')";
+	$session->query('truncate pawl.outbox restart identity');
+	$session->query(<<"	END");
+		insert into pawl.outbox (aggregatetype, aggregateid, type, payload)
+		select 'order', a, 'OrderPlaced', jsonb_set($plain, '{note}', to_jsonb(repeat('x', $body_bytes - length(($plain)::text))))
+		from (select n, 'a' || lpad((((n * 2654435761) & 4294967295) >> 8) % $aggregates || '', 5, '0') as a from generate_series(1, $count\::bigint) n) r
+	END
+	$session->query('vacuum analyze pawl.outbox');
+	$session->query('checkpoint');
+	return;
+}
+
+# Rows per second from the first commit of deletions to the last.
+sub relay
+{
+	my ($name, $count, $start) = @{ $_[0] }[0, 2, 3];
+	my $queue = 'bench-' . ++$run;
+	my $committed = 'extract(epoch from (select timestamp from pg_last_committed_xact()))';
+
+	fill_outbox($count);
+	$vhost->amqp->declare_queue($queue);
+	$vhost->amqp->bind($queue, 'bench', '#');
+	my $before = costs();
+	my $process = $start->($count);
+	my ($first, $from) = @{ wait_until($process, sub {
+		my ($row) = $session->query("select coalesce(min(seq), $count + 1) - 1, $committed from pawl.outbox");
+		return $row->[0] > 0 ? $row : undef;
+	}) };
+	my $to = wait_until($process, sub {
+		$session->value("select case when exists (select from pawl.outbox where seq = $count) or exists (select from pawl.outbox) then null else $committed end");
+	});
+	$process->signal('TERM') if $name eq 'relay';
+	finish($process, 60);
+	take_costs($name, $count, $before);
+	Pawl::Process::poll(sub { $vhost->count($queue) == $count }, 10) or die "$name: " . $vhost->count($queue) . " messages instead of $count\n";
+	$vhost->amqp->delete_queue($queue);
+	return ($count - $first) / ($to - $from);
+}
+
+# ---- figures
+
+sub median
+{
+	my @sorted = sort { $a <=> $b } @_;
+	return @sorted % 2 ? $sorted[@sorted / 2] : ($sorted[@sorted / 2 - 1] + $sorted[@sorted / 2]) / 2;
+}
+
+sub first_line { my ($command) = @_; my $line = `$command 2>/dev/null`; chomp $line; return $line =~ s/\n.*//sr }
+
+# How long a small durable write takes on this disk.
+sub fsync_ms
+{
+	open(my $file, '>', "$tmp/fsync") or die "could not write $tmp/fsync: $!\n";
+	my @took;
+	for (1 .. 50) {
+		my $from = time();
+		syswrite($file, 'x' x 8192);
+		$file->sync;
+		push @took, (time() - $from) * 1000;
+	}
+	return median(@took);
+}
+
+sub machine
+{
+	my ($cpu) = map { /^model name\s*: (.*)/ ? $1 : () } split(/\n/, `cat /proc/cpuinfo`);
+	my $overview = $broker->api('GET', '/api/overview');
+	return {
+		cores => 0 + first_line('getconf _NPROCESSORS_ONLN'), cpu => $cpu // 'unknown', kernel => first_line('uname -r'),
+		postgresql => $session->value('show server_version'), rabbitmq => $overview->{rabbitmq_version}, erlang => $overview->{erlang_version},
+		rabbitmq_c => first_line('pkg-config --modversion librabbitmq'), fsync_ms => 0 + sprintf('%.2f', fsync_ms()),
+		load_before => 0 + (split(' ', first_line('cat /proc/loadavg')))[0],
+	};
+}
+
+sub thousands { my ($n) = @_; my $text = sprintf('%.0f', $n); 1 while $text =~ s/^(\d+)(\d{3})/$1,$2/; return $text }
+
+sub print_table
+{
+	my ($title, $contestants, @against) = @_;
+	my @here = grep { $rates{ $_->[0] } } @$contestants or return;
+	printf "\n%-52s %9s %9s %9s %s  %s\n", $title, qw(median min max), join(' ', map { sprintf '%10s', "x $_" } @against), 'cpu us each: own pg broker';
+	for my $contestant (@here) {
+		my ($name, $what) = @$contestant;
+		my $median = median(@{ $rates{$name} });
+		my @ratios = map { $rates{$_} ? sprintf('%10.2f', $median / median(@{ $rates{$_} })) : ' ' x 10 } @against;
+		printf "%-52s %9s %9s %9s %s  %15.1f %4.1f %6.1f\n", $what, (map { thousands($_) } $median, min(@{ $rates{$name} }), max(@{ $rates{$name} })),
+			join(' ', @ratios), map { median(@{ $cpu{$name}{$_} }) } qw(own postgres broker);
+	}
+	return;
+}
+
+sub results
+{
+	my ($contestants, @against) = @_;
+	return [ map {
+		my ($name, $what, $count) = @$_;
+		my @rate = @{ $rates{$name} };
+		+{
+			name => $name, what => $what, messages => $count, per_second => { median => median(@rate), min => min(@rate), max => max(@rate), all => \@rate },
+			ratio => { map { $rates{$_} ? ($_ => median(@rate) / median(@{ $rates{$_} })) : () } @against },
+			cpu_us => { map { $_ => median(@{ $cpu{$name}{$_} }) } keys %{ $cpu{$name} } },
+		};
+	} grep { $rates{ $_->[0] } } @$contestants ];
+}
+
+STDOUT->autoflush(1);
+start_servers();
+my $machine = machine();
+print "bench: $machine->{cores} cores ($machine->{cpu}), Linux $machine->{kernel}, PostgreSQL $machine->{postgresql}, "
+	. "RabbitMQ $machine->{rabbitmq} (Erlang $machine->{erlang}), rabbitmq-c $machine->{rabbitmq_c}\n"
+	. "bench: fsync and synchronous_commit on (a durable 8 kB write takes $machine->{fsync_ms} ms), quorum queues on one node, "
+	. "$body_bytes-byte bodies, $aggregates aggregates; load before: $machine->{load_before}\n";
+print "bench: this build has fault points compiled in: not the one to measure\n" if Pawl::Program::built_with('PAWL_FAULTS');
+for my $round (1 .. $rounds) {
+	for my $contestant (@consumers, @relays) {
+		my $name = $contestant->[0];
+		next if $name !~ /$only/;
+		my $rate = (grep { $_ == $contestant } @consumers) ? consume($contestant) : relay($contestant);
+		push @{ $rates{$name} }, $rate;
+		printf "round %d of %d: %-18s %9s per second\n", $round, $rounds, $name, thousands($rate);
+	}
+}
+print_table('consumers, messages per second', \@consumers, qw(bare textbook));
+print_table('relays, rows per second', \@relays, qw(loop row));
+mkdir("$build/bench");
+open(my $out, '>', "$build/bench/out.json") or die "could not write $build/bench/out.json: $!\n";
+print $out JSON::PP->new->utf8->canonical->pretty->encode({
+	machine => $machine, rounds => $rounds, quick => $quick ? JSON::PP::true : JSON::PP::false, body_bytes => $body_bytes, aggregates => $aggregates,
+	consumers => results(\@consumers, qw(bare textbook)), relays => results(\@relays, qw(loop row)),
+});
+close($out) or die "could not write $build/bench/out.json: $!\n";
+print "\nall figures: bench/out.json\n";
