@@ -81,6 +81,16 @@ sub initdb
 	return;
 }
 
+# A data directory to copy from: its path.
+sub make_template
+{
+	my ($class, $dir) = @_;
+	my $self = bless { dir => $dir, data => "$dir/data", log => "$dir/initdb.log", user => 'pawl', run_as => server_user() }, $class;
+	$self->own($dir);
+	$self->initdb;
+	return $self->{data};
+}
+
 sub up
 {
 	my ($self) = @_;
