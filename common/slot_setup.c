@@ -7,8 +7,8 @@ enum {
 	TEXT_BYTES_MIN = 4 + 1,		/* length and NUL */
 	NUMBER_BYTES = 8,
 	/* What the smallest handler, pair and answer take: bounds the counts of a hostile frame. */
-	HANDLER_BYTES_MIN = 2 * TEXT_BYTES_MIN + 2 * NUMBER_BYTES,
-	PAIR_BYTES_MIN = 2 * TEXT_BYTES_MIN + NUMBER_BYTES,
+	HANDLER_BYTES_MIN = 3 * TEXT_BYTES_MIN + 2 * NUMBER_BYTES,
+	PAIR_BYTES_MIN = 3 * TEXT_BYTES_MIN + NUMBER_BYTES,
 	ANSWER_BYTES_MIN = 2 * TEXT_BYTES_MIN + NUMBER_BYTES
 };
 
@@ -21,7 +21,6 @@ put_text(struct buf *b, const char *text)
 void
 slot_setup_put(struct buf *b, const struct config_queue *q, const struct slot_setup_options *o)
 {
-	put_text(b, o->config_file);
 	put_text(b, o->host);
 	put_text(b, q->name);
 	put_text(b, q->queue);
@@ -41,11 +40,13 @@ slot_setup_put(struct buf *b, const struct config_queue *q, const struct slot_se
 
 		put_text(b, h->name);
 		put_text(b, h->ignore ? "" : h->path);
+		put_text(b, h->file);
 		frame_put_u64(b, (uint64_t)h->line);
 		frame_put_u64(b, h->pair_count);
 		for (size_t k = 0; k < h->pair_count; k++) {
 			put_text(b, h->pairs[k].path);
 			put_text(b, h->pairs[k].value);
+			put_text(b, h->pairs[k].file);
 			frame_put_u64(b, (uint64_t)h->pairs[k].line);
 		}
 	}
@@ -84,12 +85,14 @@ get_handler(struct frame_reader *r, struct arena *arena, struct slot_setup_handl
 {
 	h->name = get_text(r);
 	h->path = get_text(r);
+	h->file = get_text(r);
 	h->line = (int)get_number(r, INT32_MAX);
 	h->pair_count = get_count(r, PAIR_BYTES_MIN);
 	h->pairs = arena_array(arena, h->pair_count, sizeof(*h->pairs));
 	for (size_t i = 0; i < h->pair_count; i++) {
 		h->pairs[i].path = get_text(r);
 		h->pairs[i].value = get_text(r);
+		h->pairs[i].file = get_text(r);
 		h->pairs[i].line = (int)get_number(r, INT32_MAX);
 	}
 }
@@ -99,7 +102,6 @@ slot_setup_get(struct slice payload, struct arena *arena, struct slot_setup *s)
 {
 	struct frame_reader r = { .data = payload.data, .len = payload.len };
 
-	s->config_file = get_text(&r);
 	s->host = get_text(&r);
 	s->consumer = get_text(&r);
 	s->queue = get_text(&r);

@@ -15,7 +15,6 @@
 enum { SLOT_NAME_MAX = 200 };		/* of a handler's name or version: longer ones are refused */
 
 struct slot_setup_options {		/* what the configuration of the queue does not say */
-	const char *config_file;	/* for messages: "file:line: path: what" */
 	const char *host;		/* this machine's label */
 	enum log_level log_level;
 	enum log_format log_format;
@@ -25,12 +24,13 @@ struct slot_setup_options {		/* what the configuration of the queue does not say
 
 struct slot_setup_handler {
 	const char *name, *path;	/* path "": use = "ignore"; no message may be for it. Indexes are those of the configuration */
+	const char *file;
 	int line;
 	struct config_pair *pairs;
 	size_t pair_count;
 };
 struct slot_setup {
-	const char *config_file, *host, *consumer, *queue, *conninfo, *key;
+	const char *host, *consumer, *queue, *conninfo, *key;
 	enum log_level log_level;
 	enum log_format log_format;
 	unsigned slot;
