@@ -87,6 +87,9 @@ struct frame_outcome {
 	struct frame_text code, text;		/* reason; empty for DONE */
 };
 struct frame_result { uint64_t id; uint32_t count, database_us; uint32_t deadlocks, unused; };
+/* The outcomes of a RESULT of size bytes, all of their texts checked; NULL if anything is wrong with it. */
+const struct frame_outcome *frame_result_check(const struct frame_result *, size_t size) ATTR_MUST_CHECK;
+struct slice frame_result_text(const struct frame_result *, struct frame_text);	/* NUL-terminated; "" if there is none */
 
 /* fd 4, a memfd: slot writes, runner reads, but for serialize_until_ns. Both treat it as a hint, never as truth about memory. */
 enum desk_phase { DESK_STARTING, DESK_IDLE, DESK_HANDLING, DESK_DATABASE, DESK_WAITING };

@@ -32,7 +32,7 @@ struct stats_handler {
 enum stats_page_kind { STATS_PAGE_FREE, STATS_PAGE_QUEUE, STATS_PAGE_OUTBOX };
 enum stats_slot_death { STATS_DEATH_CRASH, STATS_DEATH_TIMEOUT, STATS_DEATH_EXIT, STATS_DEATH_PROTOCOL, STATS_DEATHS };
 struct stats_queue {
-	struct stats_handler handlers[STATS_HANDLERS_MAX];	/* last used one: "" = messages that reached no handler */
+	struct stats_handler handlers[STATS_HANDLERS_MAX];	/* unused: ""; the last one, also "": messages that reached no handler */
 	struct stats_histogram lag, database;
 	_Atomic uint64_t batches, batch_messages, reconnects, deadlocks, slot_deaths[STATS_DEATHS];
 	_Atomic uint64_t in_flight, waiting, slots, slots_ready, connected, generation;	/* gauges */
@@ -61,7 +61,7 @@ struct stats_file {
 /* Writer: makes the file (mode 0644, by rename, so that mappers of an old one are not disturbed). NULL: error is filled. */
 struct stats_file *stats_create(const char *run_dir, const char *program, const char *name, uint32_t pages, char *error, size_t error_size) ATTR_MUST_CHECK;
 struct stats_page *stats_page_take(struct stats_file *, enum stats_page_kind, const char *name);	/* the page of that name, or a free one; NULL: none left */
-struct stats_handler *stats_handler_take(struct stats_queue *, const char *name);
+struct stats_handler *stats_handler_take(struct stats_queue *, const char *name);	/* never NULL: the last one serves all that find no room */
 /* Reader. */
 const struct stats_file *stats_open(const char *run_dir, const char *program, const char *name, char *error, size_t error_size) ATTR_MUST_CHECK;
 void	stats_close(const struct stats_file **);

@@ -3,7 +3,8 @@
  *
  * The whole text is validated by json_scan_check() once; the finders walk a text that was found valid and return slices of
  * it, as written: 12.50 stays 12.50, forty digits stay forty digits. Texts are UTF-8 (checked: no overlong forms, no
- * surrogates). A key that stands twice in an object on the path, or an escaped NUL in a looked-up string, is an error.
+ * surrogates, whole pairs of escaped ones). If a key on the path stands twice in its object, or if the string that is found has an
+ * escaped NUL, that is an error; keys are compared without their escapes. No function reads outside of its text, checked or not.
  */
 #ifndef PAWL_UTIL_JSON_SCAN_H
 #define PAWL_UTIL_JSON_SCAN_H
@@ -29,6 +30,7 @@ struct json_value { enum json_kind kind; struct slice raw; };	/* raw: exactly th
 enum json_status json_scan_check(struct slice text, size_t *offset);
 /* RFC 6901 pointer ("" = whole text, "/items/0/price", ~0 ~1). text must have passed json_scan_check. */
 enum json_status json_scan_find(struct slice text, const char *pointer, struct json_value *, size_t *offset);
+bool	json_pointer_valid(const char *pointer) ATTR_NONNULL;
 /* A string value's text without quotes and escapes. out must have room for raw.len bytes; it gets a NUL behind it. JSON_ESCAPED_NUL or JSON_OK. */
 enum json_status json_scan_unescape(struct slice raw, char *out, size_t *out_len);
 /* Members of an object / elements of an array, in order: *at starts at 0. false: no more. key: raw with quotes, empty in arrays. */
