@@ -87,7 +87,7 @@ struct frame_outcome {
 	struct frame_text code, text;		/* reason; empty for DONE */
 };
 struct frame_result { uint64_t id; uint32_t count, database_us; uint32_t deadlocks, unused; };
-/* The outcomes of a RESULT of size bytes, all of their texts checked; NULL if anything is wrong with it. */
+/* The outcomes of a RESULT of size bytes at an address that is a multiple of 8, all of their texts checked; NULL if anything is wrong. */
 const struct frame_outcome *frame_result_check(const struct frame_result *, size_t size) ATTR_MUST_CHECK;
 struct slice frame_result_text(const struct frame_result *, struct frame_text);	/* NUL-terminated; "" if there is none */
 
