@@ -1,8 +1,10 @@
 /*
  * config.h - a configuration file, read, checked and resolved. Plain data: libconfig does not show here.
  *
- * config_read() reports every error that it finds, each as "file:line: path: what", before it fails. Everything in struct config
- * lives in its arena. Durations are milliseconds, sizes bytes. Texts are never NULL unless said so.
+ * config_load() reports every error that it finds, each as "file:line: path: what", before it fails. Everything in struct config
+ * lives in its arena. Durations are milliseconds, sizes bytes. Texts are never NULL unless said so. A line belongs to the 'file'
+ * beside it, which is the configuration file or one that it includes, as the user would write it.
+ * (Not config_read: libconfig has a function of that name.)
  */
 #ifndef PAWL_COMMON_CONFIG_H
 #define PAWL_COMMON_CONFIG_H
@@ -12,12 +14,14 @@
 #include "util/amqp_conn.h"
 #include "util/arena.h"
 #include "util/buf.h"
+#include "util/log.h"
 
-struct config_pair { const char *path, *value; int line; };	/* a handler's own settings, flattened: "headers.Accept", "steps.[0].type"; numbers and booleans as text */
+struct config_pair { const char *path, *value; int line; const char *file; };	/* a handler's own settings, flattened: "headers.Accept", "steps.[0].type"; numbers and booleans as text */
 
 struct config_handler {
 	const char *name;
 	int line;
+	const char *file;
 	const char *const *types;		/* message types; "*" for all others */
 	size_t type_count;
 	const char *use;			/* as written: "sql", "./x.so", "ignore" */
@@ -36,6 +40,7 @@ enum config_order { ORDER_NONE, ORDER_AGGREGATE, ORDER_STRICT };
 struct config_queue {
 	const char *name;			/* the consumer: log, metrics, inbox */
 	int line;
+	const char *file;
 	const char *queue;
 	const char *conninfo;
 	unsigned slots, batch, prefetch;	/* prefetch 0 in the file: derived, never 0 here */
@@ -63,6 +68,7 @@ enum config_unroutable { UNROUTABLE_HOLD, UNROUTABLE_PARK, UNROUTABLE_DROP };
 struct config_outbox {
 	const char *name;
 	int line;
+	const char *file;
 	const char *conninfo;
 	const char *table;			/* "pawl.outbox" */
 	const char *exchange, *routing_key;	/* templates: "{aggregatetype}", "{type}" */
@@ -75,8 +81,12 @@ struct config_outbox {
 struct config {
 	struct arena arena;
 	const char *file;			/* absolute */
+	const char *directory;			/* where it is: what relative names in it count from */
 	const char *name;			/* of this installation: stats file, connection names; default: the file's name without .conf */
-	const char *run_dir;			/* where NAME.stats is */
+	const char *run_dir;			/* where the stats files are; NULL never: see config_run_dirs() */
+	bool run_dir_given;			/* by the file */
+	enum log_level log_level;
+	enum log_format log_format;
 	struct amqp_uri *uris;
 	size_t uri_count;
 	const char *password;			/* from password_file; NULL: the URI's own */
@@ -90,7 +100,12 @@ struct config {
 };
 
 /* -1: errors holds all messages, a line each. 0: *config is to be freed by config_free. Secrets are read here, and appear in no message. */
-int	config_read(const char *file, struct config **, struct buf *errors) ATTR_MUST_CHECK ATTR_NONNULL;
+int	config_load(const char *file, struct config **, struct buf *errors) ATTR_MUST_CHECK ATTR_NONNULL;
 void	config_free(struct config **);
 const struct config_queue *config_queue_find(const struct config *, const char *name);
+/*
+ * Where programs of ours may have put their stats files, best guess first, NULL-terminated, in the arena: run_dir of the file alone when it
+ * says one; else what a writer would choose here, then all that a writer started in another way (by systemd, by hand) could have chosen.
+ */
+const char *const *config_run_dirs(const struct config *, struct arena *);
 #endif
