@@ -51,10 +51,8 @@ parse_one(char *text, struct fault *fault)
 static void
 parse(const char *env)
 {
-	static char *copy;
-	char *next, *one;
+	char *next = xstrdup(env), *one;	/* stays: faults[] points into it */
 
-	copy = next = xstrdup(env);
 	while ((one = strsep(&next, ",")) != NULL) {
 		if (fault_count == FAULTS_MAX || !parse_one(one, &faults[fault_count]))
 			log_fatal(EX_USAGE, "cannot understand PAWL_FAULT=%s: write point:action or point:action@n, with kill, stop, "
