@@ -64,7 +64,12 @@ frame_message_text(const struct frame_message *m, struct frame_text t)
 bool	frame_message_header(const struct frame_message *, const char *name, struct slice *value);
 
 /* BATCH: this struct, then count messages. */
-enum { FRAME_BATCH_ALONE = 1 };			/* one transaction per message: somebody in it is under suspicion */
+enum {
+	FRAME_BATCH_ALONE = 1,			/* one transaction per message: somebody in it is under suspicion */
+	/* Sent before the batch before it was answered. When that answer has an UNAPPLIED message, the slot must answer this whole batch
+	 * UNAPPLIED too, without calling a handler: else later messages of an aggregate would overtake earlier ones. */
+	FRAME_BATCH_AHEAD = 2
+};
 struct frame_batch { uint64_t id; uint32_t count, flags; };
 
 /* RESULT: this struct, then count times struct frame_outcome, then the texts they point to (offset from the payload's start). */

@@ -1,9 +1,10 @@
 /*
- * stats.h - the shared statistics file: fixed layout, one writer per page, any number of read-only mappers.
+ * stats.h - the shared statistics file: fixed layout, any number of read-only mappers.
  *
  * RUNDIR/NAME.worker.stats and RUNDIR/NAME.relay.stats. Page 0 describes the program, each further page one runner or outbox. Counters only
- * grow while the program lives (a runner that is started again takes its queue's page over); they are 64-bit atomics, written relaxed by the page's
- * single writer, so that a death in the middle loses nothing and readers need no lock. Readers check magic, layout and size first.
+ * grow while the program lives (a runner that is started again takes its queue's page over); they are 64-bit atomics, added to
+ * relaxed, so that a death in the middle loses nothing and readers need no lock. A page has one writer, but for the time of a hand-over, when an
+ * old runner still counts what it finishes: then its gauges belong to the new one. Readers check magic, layout and size first.
  */
 #ifndef PAWL_COMMON_STATS_H
 #define PAWL_COMMON_STATS_H
@@ -66,9 +67,9 @@ struct stats_handler *stats_handler_take(struct stats_queue *, const char *name)
 const struct stats_file *stats_open(const char *run_dir, const char *program, const char *name, char *error, size_t error_size) ATTR_MUST_CHECK;
 void	stats_close(const struct stats_file **);
 static inline void
-stats_add(_Atomic uint64_t *counter, uint64_t n)	/* single writer */
+stats_add(_Atomic uint64_t *counter, uint64_t n)
 {
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 static inline void
 stats_set(_Atomic uint64_t *gauge, uint64_t n)
