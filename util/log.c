@@ -207,7 +207,7 @@ write_line(enum log_level level, const char *text, bool truncated)
 		;
 }
 
-static void
+static void ATTR_PRINTF(2, 0)
 log_v(enum log_level level, const char *fmt, va_list args)
 {
 	int saved = errno, len;
