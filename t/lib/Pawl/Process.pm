@@ -10,6 +10,7 @@ use Time::HiRes qw(time);
 
 my %running;	# pid => process, of this process only
 my $owner = $$;
+our $on_start;	# called with each new process, if set
 
 # All deadlines grow by this factor: slow machines, valgrind, sanitizers.
 sub slow_factor { return $ENV{PAWL_TEST_SLOW} || 1 }
@@ -58,6 +59,7 @@ sub new
 	}
 	$self->{pid} = $pid;
 	$running{$pid} = $self;
+	$on_start->($self) if $on_start;
 	return $self;
 }
 
@@ -104,6 +106,35 @@ sub kill_group
 	$self->wait(10);
 	return;
 }
+
+# Its descendants as pid => { name, parent }: runners and slots by the name of their program or title.
+sub children
+{
+	my ($self) = @_;
+	my %parent;
+	for my $stat (glob('/proc/[0-9]*/stat')) {
+		open(my $file, '<', $stat) or next;
+		my $line = readline($file) // next;
+		$parent{$1} = { pid => $1, name => $2, state => $3, parent => $4 } if $line =~ /^(\d+) \((.*)\) (\S) (\d+)/;
+	}
+	my (@found, @left);
+	@left = ($self->{pid});
+	while (defined(my $pid = shift @left)) {
+		for my $child (sort { $a->{pid} <=> $b->{pid} } values %parent) {
+			next if $child->{parent} != $pid || $child->{state} eq 'Z';
+			if (open(my $file, '<', "/proc/$child->{pid}/cmdline")) {
+				local $/;
+				($child->{title} = readline($file) // '') =~ tr/\0/ /;
+			}
+			push @found, $child;
+			push @left, $child->{pid};
+		}
+	}
+	return @found;
+}
+
+sub slots { my ($self) = @_; return grep { ($_->{title} // '') =~ /slot/ || $_->{name} =~ /slot/ } $self->children }
+sub runners { my ($self) = @_; return grep { $_->{parent} == $self->{pid} && ($_->{title} // '') =~ /runner/ } $self->children }
 
 sub describe_status
 {

@@ -156,35 +156,6 @@ sub kill
 	return;
 }
 
-# Its descendants as pid => { name, parent }: runners and slots by the name of their program or title.
-sub children
-{
-	my ($self) = @_;
-	my %parent;
-	for my $stat (glob('/proc/[0-9]*/stat')) {
-		open(my $file, '<', $stat) or next;
-		my $line = readline($file) // next;
-		$parent{$1} = { pid => $1, name => $2, state => $3, parent => $4 } if $line =~ /^(\d+) \((.*)\) (\S) (\d+)/;
-	}
-	my (@found, @left);
-	@left = ($self->{pid});
-	while (defined(my $pid = shift @left)) {
-		for my $child (sort { $a->{pid} <=> $b->{pid} } values %parent) {
-			next if $child->{parent} != $pid || $child->{state} eq 'Z';
-			if (open(my $file, '<', "/proc/$child->{pid}/cmdline")) {
-				local $/;
-				($child->{title} = readline($file) // '') =~ tr/\0/ /;
-			}
-			push @found, $child;
-			push @left, $child->{pid};
-		}
-	}
-	return @found;
-}
-
-sub slots { my ($self) = @_; return grep { ($_->{title} // '') =~ /slot/ || $_->{name} =~ /slot/ } $self->children }
-sub runners { my ($self) = @_; return grep { $_->{parent} == $self->{pid} && ($_->{title} // '') =~ /runner/ } $self->children }
-
 sub sanitizer_reports
 {
 	my ($text) = @_;
