@@ -241,8 +241,10 @@ set_queue(struct loader *l, struct config_queue *q)
 	if (q->conninfo == NULL && c->conninfo != NULL)
 		q->conninfo = c->conninfo;
 	if (q->conninfo == NULL) {
-		if (q->dedup == DEDUP_POSTGRES)
-			complain(l, path_of(l, "queues", q->name, "conninfo"),
+		const char *path = path_of(l, "queues", q->name, "conninfo");
+
+		if (q->dedup == DEDUP_POSTGRES && !is_in_file(l, path))
+			complain(l, path,
 			    "is missing, and so is database.conninfo: keys and effects need a database");
 		q->conninfo = "";
 	}
@@ -288,8 +290,10 @@ set_outbox(struct loader *l, struct config_outbox *o)
 	if (o->conninfo == NULL)
 		o->conninfo = c->conninfo;
 	if (o->conninfo == NULL) {
-		complain(l, path_of(l, "outboxes", o->name, "conninfo"),
-		    "is missing, and so is database.conninfo: where is the outbox?");
+		const char *path = path_of(l, "outboxes", o->name, "conninfo");
+
+		if (!is_in_file(l, path))
+			complain(l, path, "is missing, and so is database.conninfo: where is the outbox?");
 		o->conninfo = "";
 	}
 	if (o->poll_min_ms > o->poll_max_ms)

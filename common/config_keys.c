@@ -109,7 +109,7 @@ const struct config_key config_keys[] = {
 	    .manual = "the least important lines that are logged" },
 	{ "log.format", KEY_WORD, .fallback = "text", .words = "text json", IN(config_top, config.log_format), .manual = "key=value pairs, or one JSON object a line" },
 
-	{ "broker", KEY_GROUP, KEY_REQUIRED, .manual = "the RabbitMQ broker" },
+	{ "broker", KEY_GROUP, KEY_REQUIRED, .manual = "where RabbitMQ is, and how to log in" },
 	{ "broker.uri", KEY_TEXT, KEY_EXPAND | KEY_SECRET, .max = TEXT_MAX, IN(config_top, uri), .shown = "none; this or uris is needed",
 	    .manual = "where it is: amqp[s]://USER[:PASSWORD]@HOST[:PORT][/VHOST]; the virtual host \"/\" is written %2f" },
 	{ "broker.uris", KEY_TEXTS, KEY_EXPAND | KEY_SECRET, .max = 32, LIST(config_top, uris, uri_count), .shown = "none",
@@ -289,6 +289,8 @@ config_keys_nearest(const char *section, const char *name)
 		size_t own_len = strlen(own);
 		unsigned d = distance(name, len, own, own_len);
 
+		if (d > 1 && len >= 4 && own_len > len && memcmp(own, name, len) == 0)
+			d = 1;		/* "password" of "password_file" */
 		if (d < least && d <= (own_len + 1) / 2) {
 			least = d;
 			nearest = own;

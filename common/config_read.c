@@ -62,7 +62,7 @@ complain(struct reader *r, const config_setting_t *setting, const char *path, co
 static const char *
 join(struct reader *r, const char *path, const char *name)
 {
-	return path[0] == '\0' ? name : arena_printf(r->arena, "%s.%s", path, name);
+	return path[0] == '\0' ? arena_strdup(r->arena, name) : arena_printf(r->arena, "%s.%s", path, name);
 }
 
 static const char *
@@ -598,8 +598,13 @@ group_or_null(const config_setting_t *setting)
 static void
 complain_unknown(struct reader *r, const struct section *s, const config_setting_t *setting, const char *path)
 {
-	const char *name = config_setting_name(setting), *nearest = config_keys_nearest(s->pattern, name);
+	const char *name = config_setting_name(setting), *nearest;
 
+	if (r->errors->dropped > 0) {		/* nobody will read it */
+		complain(r, setting, path, "unknown key");
+		return;
+	}
+	nearest = config_keys_nearest(s->pattern, name);
 	if (nearest != NULL) {
 		complain(r, setting, path, "unknown key; did you mean \"%s\"?", nearest);
 		return;
@@ -635,7 +640,7 @@ check_names(struct reader *r, const struct section *s)
 static void
 read_key(struct reader *r, const struct section *s, const struct config_key *key, const char *name)
 {
-	const config_setting_t *own = member(s->group, name), *inherited = member(s->defaults, name);
+	const config_setting_t *own = member(s->group, name), *inherited = (key->flags & KEY_QUEUE_ONLY) != 0 ? NULL : member(s->defaults, name);
 	struct place p = { key, own, join(r, s->path, name), s->base };
 
 	if (s->is_defaults && (key->flags & KEY_QUEUE_ONLY) != 0)
@@ -709,7 +714,7 @@ config_read_text(const struct config_text *text, struct config_top *top, struct 
 	config_t tree;
 	int result = -1;
 
-	if (config_syntax_check_ends(text) < 0)
+	if (config_syntax_check(text) < 0)
 		return -1;
 	config_init(&tree);
 	if (config_read_string(&tree, text->text.data) != CONFIG_TRUE) {

@@ -1,5 +1,5 @@
 /*
- * config_syntax.c - walks a file that libconfig refused by libconfig's grammar, up to the first token that has no place.
+ * config_syntax.c - walks a configuration by libconfig's grammar, up to the first token that has no place.
  *
  *   file, group  NAME (= | :) VALUE [; | ,] ...
  *   list ( )     VALUE, VALUE ...
@@ -20,8 +20,9 @@ struct walk {
 	struct opened stack[CONFIG_TEXT_DEPTH_MAX + 1];
 	size_t depth;
 	struct config_scan last;	/* the token before this one */
+	enum config_token last_but_one;
 	unsigned long_text;		/* line of a text that goes on over its line's end; 0: none so far */
-	char name[64];			/* the last setting's */
+	char name[64], former[64];	/* of the last setting, and of the one before */
 };
 
 static void	say(struct walk *, unsigned line, const char *fmt, ...) ATTR_PRINTF(3, 4);
@@ -37,10 +38,13 @@ say(struct walk *w, unsigned line, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* A token in a message. Not the content of texts: it may be a password. */
 static const char *
-shown(struct walk *w, struct slice raw)
+shown(struct walk *w, const struct config_scan *s)
 {
-	return config_quote(w->text->arena, arena_memdup(w->text->arena, raw.data, raw.len));
+	if (s->token == TOKEN_TEXT || s->token == TOKEN_OPEN_TEXT)
+		return "a text";
+	return config_quote(w->text->arena, arena_memdup(w->text->arena, s->raw.data, s->raw.len));
 }
 
 /* The number of the line as its own file counts it, and the file if it is another one. */
@@ -67,6 +71,12 @@ touches_last(const struct walk *w)
 }
 
 static bool
+is_number(enum config_token token)
+{
+	return token == TOKEN_INTEGER || token == TOKEN_REAL;
+}
+
+static bool
 is_dot(const struct config_scan *s)
 {
 	return s->token == TOKEN_REAL && s->raw.data[0] == '.';
@@ -76,7 +86,6 @@ static void
 explain_no_name(struct walk *w)
 {
 	const struct opened *in = w->depth > 0 ? &w->stack[w->depth - 1] : NULL;
-	bool after_number = w->last.token == TOKEN_INTEGER || w->last.token == TOKEN_REAL;
 
 	switch (w->s.token) {
 	case TOKEN_END:
@@ -90,7 +99,7 @@ explain_no_name(struct walk *w)
 			    place_of(w, in->line));
 		break;
 	case TOKEN_TEXT:
-		say(w, w->s.line, "%s where the name of a setting must come; names are written without quotes", shown(w, w->s.raw));
+		say(w, w->s.line, "%s where the name of a setting must come; names are written without quotes", shown(w, &w->s));
 		break;
 	case TOKEN_SEMICOLON:
 	case TOKEN_COMMA:
@@ -103,23 +112,20 @@ explain_no_name(struct walk *w)
 		say(w, w->s.line, "a name and ':' are missing before '%c'", w->s.raw.data[0]);
 		break;
 	default:
-		if (after_number && touches_last(w))
-			say(w, w->s.line, "the value of \"%s\" needs quotes", w->name);
+		if (is_number(w->last.token))
+			say(w, w->last.line, "the value of \"%s\" needs quotes", w->name);
 		else
-			say(w, w->s.line, "%s where the name of a setting must come; a setting is NAME = VALUE;", shown(w, w->s.raw));
+			say(w, w->s.line, "%s where the name of a setting must come; a setting is NAME = VALUE;", shown(w, &w->s));
 	}
 }
 
 static void
 explain_no_equals(struct walk *w)
 {
-	bool after_number = w->last.token == TOKEN_NAME && w->last.raw.data > w->text->text.data && w->last.raw.data[-1] >= '0' &&
-	    w->last.raw.data[-1] <= '9';
-
 	if (is_dot(&w->s) && touches_last(w))
 		say(w, w->s.line, "a name before '=' or ':' has no '.'; use '-' or '_' in it (of a queue: and say queue = \"...\")");
-	else if (after_number)
-		say(w, w->last.line, "a number with something behind it needs quotes, like \"30s\"");
+	else if (is_number(w->last_but_one))		/* 30s is a number and a name */
+		say(w, w->last.line, "the value of \"%s\" needs quotes, like \"30s\"", w->former);
 	else if (w->s.token == TOKEN_OPEN)
 		say(w, w->last.line, "':' is missing between \"%s\" and '%c'", w->name, w->s.raw.data[0]);
 	else
@@ -131,7 +137,7 @@ explain_no_value(struct walk *w)
 {
 	switch (w->s.token) {
 	case TOKEN_NAME:
-		say(w, w->s.line, "the value of \"%s\" needs quotes: %s", w->name, shown(w, w->s.raw));
+		say(w, w->s.line, "the value of \"%s\" needs quotes", w->name);
 		break;
 	case TOKEN_END:
 	case TOKEN_SEMICOLON:
@@ -143,7 +149,7 @@ explain_no_value(struct walk *w)
 		say(w, w->s.line, "a '%c' too many behind \"%s\"", w->s.raw.data[0], w->name);
 		break;
 	default:
-		say(w, w->s.line, "%s is no value for \"%s\"; texts need quotes", shown(w, w->s.raw), w->name);
+		say(w, w->s.line, "%s is no value for \"%s\"; texts need quotes", shown(w, &w->s), w->name);
 	}
 }
 
@@ -151,6 +157,7 @@ static void
 explain_element(struct walk *w)
 {
 	const struct opened *in = &w->stack[w->depth - 1];
+	struct config_scan after;
 	char close = closing(in->bracket);
 
 	switch (w->s.token) {
@@ -160,10 +167,7 @@ explain_element(struct walk *w)
 	case TOKEN_CLOSE:
 	case TOKEN_EQUALS:
 	case TOKEN_SEMICOLON:
-		if (w->s.token == TOKEN_EQUALS && w->last.token == TOKEN_NAME)
-			say(w, w->s.line, "a setting needs braces in a list: ( { %s = ... } )", w->name);
-		else
-			say(w, w->s.line, "'%c' in the list that begins on %s; is its '%c' missing before?", w->s.raw.data[0], place_of(w, in->line), close);
+		say(w, w->s.line, "'%c' in the list that begins on %s; is its '%c' missing before?", w->s.raw.data[0], place_of(w, in->line), close);
 		break;
 	case TOKEN_COMMA:
 		say(w, w->s.line, "a ',' too many in a list");
@@ -175,16 +179,19 @@ explain_element(struct walk *w)
 			say(w, w->s.line, "a ',' is missing before '%c'", w->s.raw.data[0]);
 		break;
 	case TOKEN_NAME:
-		if (w->expected == AN_ELEMENT)
-			say(w, w->s.line, "an element of a list needs quotes, or braces if it is a group: %s", shown(w, w->s.raw));
+		after = w->s;
+		if (w->expected == AN_ELEMENT && in->bracket == '(' && config_scan_next(&after) == TOKEN_EQUALS)
+			say(w, w->s.line, "a setting in a list needs braces: ( { %.*s = ... } )", (int)(w->s.raw.len < 60 ? w->s.raw.len : 60), w->s.raw.data);
+		else if (w->expected == AN_ELEMENT)
+			say(w, w->s.line, "an element of a list needs quotes, or braces if it is a group");
 		else
-			say(w, w->s.line, "%s in the list that begins on %s; is its '%c' missing before?", shown(w, w->s.raw), place_of(w, in->line), close);
+			say(w, w->s.line, "%s in the list that begins on %s; is its '%c' missing before?", shown(w, &w->s), place_of(w, in->line), close);
 		break;
 	default:
 		if (w->expected == AFTER_ELEMENT)
-			say(w, w->s.line, "a ',' is missing before %s", shown(w, w->s.raw));
+			say(w, w->s.line, "a ',' is missing before %s", shown(w, &w->s));
 		else
-			say(w, w->s.line, "%s is no element of a list", shown(w, w->s.raw));
+			say(w, w->s.line, "%s is no element of a list", shown(w, &w->s));
 	}
 }
 
@@ -205,6 +212,7 @@ step(struct walk *w)
 	switch (w->expected) {
 	case A_NAME:
 		if (token == TOKEN_NAME) {
+			memcpy(w->former, w->name, sizeof(w->former));
 			snprintf(w->name, sizeof(w->name), "%.*s", (int)(w->s.raw.len < 60 ? w->s.raw.len : 60), w->s.raw.data);
 			w->expected = EQUALS;
 			return true;
@@ -256,79 +264,61 @@ remember(struct walk *w)
 {
 	if (w->long_text == 0 && (w->s.token == TOKEN_TEXT || w->s.token == TOKEN_OPEN_TEXT) && memchr(w->s.raw.data, '\n', w->s.raw.len) != NULL)
 		w->long_text = w->s.line;
+	w->last_but_one = w->last.token;
 	w->last = w->s;
 }
 
-/* What libconfig found and a grammar does not: line is right, its words need ours. */
 static void
-explain_libconfig(struct walk *w, unsigned line, const char *what)
+explain(struct walk *w)
 {
-	struct config_scan s;
-	const char *name = NULL;
-
-	if (strncmp(what, "duplicate setting", 17) == 0) {
-		config_scan_init(&s, (struct slice){ w->text->text.data, w->text->text.len });
-		for (struct slice before = { NULL, 0 }; config_scan_next(&s) != TOKEN_END && s.line <= line; before = s.raw)
-			if (s.token == TOKEN_EQUALS && before.data != NULL)
-				name = shown(w, before);
-		say(w, line, "%s is set twice in the same group", name != NULL ? name : "a setting");
-	} else if (strncmp(what, "mismatched element", 18) == 0) {
-		say(w, line, "the elements between '[' and ']' must all be of one kind: all texts, or all numbers");
-	} else {
-		say(w, line, "%s", what);
-	}
+	if (w->s.token == TOKEN_OPEN_COMMENT)
+		say(w, w->s.line, "the comment that begins here does not end; a \"*/\" is missing");
+	else if (w->long_text != 0)		/* from there on all is read inside out */
+		say(w, w->long_text, "the text that begins on this line goes on over its end; is a closing '\"' missing?");
+	else if (w->s.token == TOKEN_OPEN_TEXT)
+		say(w, w->s.line, "the text that begins on this line does not end; a closing '\"' is missing");
+	else if (w->expected == A_NAME)
+		explain_no_name(w);
+	else if (w->expected == EQUALS)
+		explain_no_equals(w);
+	else if (w->expected == A_VALUE)
+		explain_no_value(w);
+	else
+		explain_element(w);
 }
 
-static void
-walk_init(struct walk *w, const struct config_text *text)
+int
+config_syntax_check(const struct config_text *text)
 {
-	*w = (struct walk){ .text = text, .expected = A_NAME };
-	config_scan_init(&w->s, (struct slice){ text->text.data, text->text.len });
+	struct walk w = { .text = text, .expected = A_NAME };
+
+	config_scan_init(&w.s, (struct slice){ text->text.data, text->text.len });
+	do {
+		config_scan_next(&w.s);
+		if (!step(&w)) {
+			explain(&w);
+			return -1;
+		}
+		remember(&w);
+	} while (w.s.token != TOKEN_END);
+	return 0;
 }
 
 void
 config_syntax_explain(const struct config_text *text, unsigned line, const char *what)
 {
-	struct walk w;
+	struct walk w = { .text = text };
+	const char *name = NULL;
 
-	walk_init(&w, text);
-	if (strstr(what, "syntax error") == NULL) {
-		explain_libconfig(&w, line, what);
-		return;
+	config_scan_init(&w.s, (struct slice){ text->text.data, text->text.len });
+	if (strncmp(what, "duplicate setting", 17) == 0) {
+		for (; config_scan_next(&w.s) != TOKEN_END && w.s.line <= line; w.last = w.s)
+			if (w.s.token == TOKEN_EQUALS && w.last.token == TOKEN_NAME)
+				name = shown(&w, &w.last);
+		say(&w, line, "%s is set twice in the same group", name != NULL ? name : "a setting");
+	} else if (strncmp(what, "mismatched element", 18) == 0) {
+		say(&w, line, "the elements between '[' and ']' must all be of one kind: all texts, or all numbers");
+	} else {
+		say(&w, line, "%s", what);
 	}
-	do {
-		config_scan_next(&w.s);
-		if (!step(&w)) {
-			if (w.long_text != 0)	/* what follows is then read inside out */
-				say(&w, w.long_text, "the text that begins on this line goes on over its end; is a closing '\"' missing?");
-			else if (w.expected == A_NAME)
-				explain_no_name(&w);
-			else if (w.expected == EQUALS)
-				explain_no_equals(&w);
-			else if (w.expected == A_VALUE)
-				explain_no_value(&w);
-			else
-				explain_element(&w);
-			return;
-		}
-		remember(&w);
-	} while (w.s.token != TOKEN_END);
-	explain_libconfig(&w, line, what);
-}
-
-int
-config_syntax_check_ends(const struct config_text *text)
-{
-	struct walk w;
-
-	walk_init(&w, text);
-	do {
-		config_scan_next(&w.s);
-		remember(&w);
-	} while (w.s.token != TOKEN_END && w.s.token != TOKEN_OPEN_TEXT && w.s.token != TOKEN_OPEN_COMMENT);
-	if (w.s.token == TOKEN_OPEN_COMMENT)
-		say(&w, w.s.line, "the comment that begins here does not end; a \"*/\" is missing");
-	else if (w.s.token == TOKEN_OPEN_TEXT)
-		say(&w, w.long_text != 0 ? w.long_text : w.s.line, "the text that begins on this line does not end; a closing '\"' is missing");
-	return w.s.token == TOKEN_END ? 0 : -1;
 }

@@ -80,7 +80,7 @@ read_file(struct config_text *t, const char *file, const struct config_line *fro
 		goto out;
 	}
 	if (!S_ISREG(st.st_mode)) {
-		config_error(t->errors, at, line, NULL, "%s is %s, not a regular file", what, S_ISDIR(st.st_mode) ? "a directory" : "something else");
+		config_error(t->errors, at, line, NULL, "%s is %s", what, S_ISDIR(st.st_mode) ? "a directory" : "no regular file");
 		goto out;
 	}
 	include->device = st.st_dev;
@@ -162,14 +162,42 @@ write_integer(struct config_text *t, const char *file, const struct config_scan 
 	return 0;
 }
 
+/* A comma or bracket right behind the last token, before the blanks and comments that have been copied since. */
+static void
+put_behind_last(struct config_text *t, char c)
+{
+	size_t tail = t->text.len - t->last_end;
+
+	buf_putc(&t->text, c);
+	memmove(t->text.data + t->last_end + 1, t->text.data + t->last_end, tail);
+	t->text.data[t->last_end] = c;
+	t->last_at = t->last_end++;
+}
+
 static int	add_file(struct config_text *, const char *file, const struct config_line *from);
 
+static void
+put_token(struct config_text *t, const char *file, const struct config_scan *s)
+{
+	char c = s->raw.data[0];
+	bool in_list = s->token == TOKEN_COMMA || (s->token == TOKEN_CLOSE && c != '}');
+
+	if (in_list && s->token == TOKEN_CLOSE && t->last == TOKEN_COMMA && t->last_but_one != TOKEN_OPEN && t->last_but_one != TOKEN_COMMA) {
+		t->text.data[t->last_at] = c;		/* instead of the comma */
+	} else if (in_list && t->last == TOKEN_TEXT) {
+		put_behind_last(t, c);
+	} else {
+		t->last_at = t->text.len;
+		copy(t, file, s->line, s->raw.data, s->raw.len);
+		t->last_end = t->text.len;
+	}
+}
+
+/* -1: an error was given. */
 static int
 add_token(struct config_text *t, const char *file, const struct config_scan *s)
 {
 	struct config_line here = { file, (int)s->line };
-	char *last = t->last_at < t->text.len ? t->text.data + t->last_at : NULL;
-	size_t at = t->text.len;
 
 	switch (s->token) {
 	case TOKEN_INCLUDE:
@@ -193,8 +221,6 @@ add_token(struct config_text *t, const char *file, const struct config_scan *s)
 		break;
 	case TOKEN_CLOSE:
 		t->depth -= t->depth > 0;
-		if (t->last == TOKEN_COMMA && s->raw.data[0] != '}' && t->last_but_one != TOKEN_OPEN && t->last_but_one != TOKEN_COMMA && last != NULL)
-			*last = ' ';
 		break;
 	case TOKEN_EQUALS:
 		if (++t->settings > CONFIG_TEXT_SETTINGS_MAX) {
@@ -212,10 +238,9 @@ add_token(struct config_text *t, const char *file, const struct config_scan *s)
 		break;
 	}
 	if (s->token != TOKEN_INTEGER)
-		copy(t, file, s->line, s->raw.data, s->raw.len);
+		put_token(t, file, s);
 	t->last_but_one = t->last;
 	t->last = s->token;
-	t->last_at = at;
 	return 0;
 }
 

@@ -2,8 +2,9 @@
  * config_text.h - a configuration file and all that it includes as one text, made so that every libconfig reads the same in it.
  *
  * @include counts from the directory of the file it stands in. Hostile files are refused here: what is no regular file, too large, too deep, has NUL
- * bytes, or includes itself. Whole numbers beyond 32 bits get their L (libconfig 1.5 truncates them silently), and the comma before a closing
- * bracket is taken away (an error in 1.5, none in 1.7).
+ * bytes, or includes itself. Whole numbers beyond 32 bits get their L (libconfig 1.5 truncates them silently), the comma before a closing
+ * bracket is taken away (an error in 1.5, none in 1.7), and what follows a text in a list moves to its end (libconfig takes the line of what
+ * follows for the element's).
  */
 #ifndef PAWL_COMMON_CONFIG_TEXT_H
 #define PAWL_COMMON_CONFIG_TEXT_H
@@ -24,7 +25,7 @@ struct config_text {
 	const struct config_include *innermost;
 	size_t depth, settings;
 	int last, last_but_one;		/* enum config_token */
-	size_t last_at;			/* where the last token is in text */
+	size_t last_at, last_end;	/* where the last token is in text */
 };
 
 /* -1: one error is in errors; what was read so far is there. names of files go into the arena. */
