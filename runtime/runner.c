@@ -1,0 +1,489 @@
+/*
+ * runner.c - the life of a runner: what state it is in, what the broker, its slots, its master and signals do to that.
+ *
+ * In the runner. Warns when broker or database are gone; dies only of lack of memory or descriptors, its master starts it again.
+ */
+#include "runtime/runner.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <config.h>	/* PACKAGE_VERSION */
+
+#include "common/program.h"
+#include "common/topology.h"
+#include "runtime/runner_internal.h"
+#include "util/notify.h"
+#include "util/spawn.h"
+
+enum {
+	TICK_MS = 1000,
+	CLOSE_MS = 2000,		/* for the broker's answer to the close, and for slots that have nothing to do */
+	CONNECT_MS = 5000, RPC_MS = 60000
+};
+
+static const char *const state_text[] = {
+	[RUNNER_STATE_CONNECTING] = "connecting", [RUNNER_STATE_CONSUMING] = "consuming", [RUNNER_STATE_PAUSED] = "paused",
+	[RUNNER_STATE_RETIRING] = "retiring", [RUNNER_STATE_DRAINING] = "draining", [RUNNER_STATE_CLOSING] = "closing",
+};
+
+static void
+tell_master(const struct runner *r, enum runner_byte byte)
+{
+	char c = (char)byte;
+
+	/* Full or gone: a master that does not read is about to end us. */
+	if (r->options->control_fd >= 0)
+		(void)!send(r->options->control_fd, &c, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void
+set_state(struct runner *r, enum runner_state state, const char *why)
+{
+	enum runner_state was = r->state;
+
+	if (state == was)
+		return;
+	r->state = state;
+	log_info("%s, was %s: %s", state_text[state], state_text[was], why);
+	if (state == RUNNER_STATE_CONSUMING)
+		tell_master(r, RUNNER_CONSUMING);
+	else if (was == RUNNER_STATE_CONSUMING)
+		tell_master(r, RUNNER_IDLE);
+}
+
+/* ---- ending ---- */
+
+static bool
+ending(const struct runner *r)
+{
+	return r->state >= RUNNER_STATE_RETIRING;
+}
+
+/* Deliveries may still come until the broker has answered. */
+static void
+cancel(struct runner *r)
+{
+	if (r->consumer == NULL || r->cancelling || r->cancelled)
+		return;
+	if (amqp_consumer_consuming(r->consumer)) {
+		r->cancelling = true;
+		amqp_consumer_cancel(r->consumer);
+	} else if (ending(r)) {
+		r->drop_consumer = true;	/* it would only connect to start consuming */
+	}
+}
+
+/* From here on nothing is handed out; what slots have may come to its end. */
+static void
+close_all(struct runner *r, const char *why)
+{
+	set_state(r, RUNNER_STATE_CLOSING, why);
+	deliveries_ack_all(r);
+	runner_slots_stop(r);
+	loop_timer_set_ms(&r->deadline, CLOSE_MS);
+	amqp_consumer_close(&r->consumer, CLOSE_MS);
+}
+
+static void
+drain(struct runner *r, const char *why)
+{
+	set_state(r, RUNNER_STATE_DRAINING, why);
+	cancel(r);
+	runner_give_back_unstarted(r);
+	loop_timer_set_ms(&r->deadline, r->queue->shutdown_timeout_ms);
+}
+
+static void
+retire(struct runner *r)
+{
+	if (ending(r))
+		return;
+	set_state(r, RUNNER_STATE_RETIRING, "a runner with a newer configuration has taken over");
+	cancel(r);
+}
+
+static void
+deadline_passed(void *arg)
+{
+	struct runner *r = arg;
+
+	if (r->state == RUNNER_STATE_CLOSING) {
+		runner_slots_kill(r);
+		return;
+	}
+	log_warning("%zu messages were not finished within %" PRId64 " s (shutdown_timeout): they are given back", r->ring.unsettled,
+	    r->queue->shutdown_timeout_ms / 1000);
+	runner_slots_kill(r);
+	close_all(r, "shutdown_timeout is over");
+}
+
+/* Nothing is left to wait for but what slots and the broker have still to say. */
+static void
+go_on_ending(struct runner *r)
+{
+	bool deaf = r->consumer == NULL || r->cancelled;
+
+	if (r->state == RUNNER_STATE_CLOSING) {
+		if (runner_slots_gone(r))
+			loop_stop(r->loop);
+		return;
+	}
+	if (r->state == RUNNER_STATE_RETIRING) {
+		while (r->held != NULL) {	/* for whoever consumes now */
+			struct delivery *d = runner_unhold(r->held);
+
+			delivery_give_back(r, &d);
+		}
+	} else {
+		runner_slots_kill_waiting(r);
+	}
+	if (deaf && r->ring.unsettled == 0 && r->in_slots == 0)
+		close_all(r, "all that was begun is finished");
+}
+
+/* ---- slots ---- */
+
+static void
+pause_consuming(void *arg)
+{
+	struct runner *r = arg;
+
+	if (r->state != RUNNER_STATE_CONSUMING && r->state != RUNNER_STATE_CONNECTING)
+		return;
+	set_state(r, RUNNER_STATE_PAUSED, "no slot can work; what was delivered goes back to the broker");
+	cancel(r);
+	runner_give_back_unstarted(r);
+}
+
+static void
+resume_consuming(struct runner *r)
+{
+	if (r->state != RUNNER_STATE_PAUSED || r->cancelling || r->slots_ready == 0)
+		return;
+	set_state(r, RUNNER_STATE_CONNECTING, "slots can work again");
+	if (r->cancelled) {
+		r->cancelled = false;
+		amqp_consumer_resume(r->consumer);
+	}
+}
+
+void
+runner_slots_changed(struct runner *r)
+{
+	if (r->slots_ready == 0) {
+		loop_timer_set_ms(&r->no_slot, RUNNER_NO_SLOT_MS);
+		return;
+	}
+	loop_timer_stop(&r->no_slot);
+	resume_consuming(r);
+}
+
+/* ---- the broker ---- */
+
+static void
+on_consuming(void *arg, unsigned generation)
+{
+	struct runner *r = arg;
+
+	log_recovered(&r->broker, "connected to the broker again");
+	deliveries_open(r, generation);
+	r->cancelling = r->cancelled = false;
+	r->consuming_since = r->last_delivery = loop_now(r->loop);
+	if (r->state == RUNNER_STATE_CONNECTING)
+		set_state(r, RUNNER_STATE_CONSUMING, "the broker delivers");
+	else
+		cancel(r);
+}
+
+static void
+on_lost(void *arg, const struct amqp_error *error)
+{
+	struct runner *r = arg;
+
+	log_complain(&r->broker, error->configuration ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s", error->text);
+	deliveries_lost(r);
+	stats_add(&r->stats->reconnects, 1);
+	r->cancelling = r->cancelled = false;
+	if (ending(r))
+		r->drop_consumer = true;
+	else if (r->state == RUNNER_STATE_CONSUMING)
+		set_state(r, RUNNER_STATE_CONNECTING, "the connection is lost");
+	else
+		resume_consuming(r);
+}
+
+static void
+on_cancelled(void *arg)
+{
+	struct runner *r = arg;
+
+	r->cancelling = false;
+	r->cancelled = true;
+	resume_consuming(r);
+}
+
+static const struct amqp_consumer_events consumer_events = {
+	.delivery = runner_delivery, .delivered = runner_delivered, .consuming = on_consuming, .lost = on_lost, .cancelled = on_cancelled,
+};
+
+static void
+open_consumer(struct runner *r)
+{
+	const struct config *c = r->config;
+	struct amqp_declaration *declare;
+
+	r->connection = (struct amqp_conn_options){
+		.uris = c->uris, .uri_count = c->uri_count, .password = c->password, .ca_file = c->ca_file, .cert_file = c->cert_file,
+		.key_file = c->key_file, .heartbeat_s = c->heartbeat_s, .connect_timeout_ms = CONNECT_MS, .rpc_timeout_ms = RPC_MS,
+		.name = arena_printf(&r->arena, "pawl-worker %s/%s", r->host, r->queue->name),
+		.product = "Pawl", .version = PACKAGE_VERSION,
+	};
+	r->consumer_options = (struct amqp_consumer_options){
+		.conn = r->connection, .queue = r->queue->queue, .prefetch = (uint16_t)r->queue->prefetch,
+		.tag_prefix = arena_printf(&r->arena, "pawl-%s-%d", r->host, (int)getpid()),
+	};
+	topology_of_queue(r->queue, &r->arena, &declare, &r->consumer_options.declare_count);
+	r->consumer_options.declare = declare;
+	r->consumer = amqp_consumer_new(r->loop, &r->consumer_options, &consumer_events, r);
+}
+
+static void
+limit_reading(struct runner *r)
+{
+	bool pause = r->reading_paused ? r->bytes > RUNNER_BYTES_MAX / 2 : r->bytes > RUNNER_BYTES_MAX;
+
+	pause = pause && runner_hands_out(r);
+	if (pause == r->reading_paused || r->consumer == NULL)
+		return;
+	r->reading_paused = pause;
+	amqp_consumer_pause_reading(r->consumer, pause);
+}
+
+/* ---- rounds and ticks ---- */
+
+static void
+set_gauges(struct runner *r)
+{
+	struct stats_queue *q = r->stats;
+
+	if (r->state == RUNNER_STATE_RETIRING || r->state == RUNNER_STATE_CLOSING)
+		return;			/* a newer runner has the page */
+	stats_set(&q->in_flight, r->in_slots);
+	stats_set(&q->waiting, r->ring.unsettled > r->in_slots ? r->ring.unsettled - r->in_slots : 0);
+	stats_set(&q->slots_ready, r->slots_ready);
+	stats_set(&q->connected, r->state == RUNNER_STATE_CONSUMING);
+}
+
+static void
+end_round(void *arg)
+{
+	struct runner *r = arg;
+
+	if (r->drop_consumer) {
+		r->drop_consumer = false;
+		amqp_consumer_free(&r->consumer);
+		deliveries_lost(r);
+	}
+	if (r->bad_tag && r->consumer != NULL)
+		amqp_consumer_recycle(r->consumer, "the broker numbered a delivery in a way that cannot be");
+	r->bad_tag = false;
+	runner_dispatch(r);
+	runner_dead_flush(r);
+	deliveries_ack(r);
+	limit_reading(r);
+	set_gauges(r);
+	if (ending(r))
+		go_on_ending(r);
+}
+
+/* After an ack the broker delivers at once what it has: who has nothing and gets nothing for seconds is at the end of the queue. */
+static bool
+run_empty(const struct runner *r)
+{
+	return r->state == RUNNER_STATE_CONSUMING && r->ring.unsettled == 0 && r->in_slots == 0 &&
+	    clock_ms_between(r->last_delivery, loop_now(r->loop)) >= RUNNER_DRAINED_MS;
+}
+
+static void
+tick(void *arg)
+{
+	struct runner *r = arg;
+
+	loop_timer_set_ms(&r->tick, TICK_MS);
+	atomic_store_explicit(&r->options->page->updated_ms, clock_wall_now().ms, memory_order_relaxed);
+	runner_give_back_overdue(r);
+	runner_dead_tick(r);
+	if (r->options->drain && run_empty(r))
+		drain(r, "the queue is empty (--drain)");
+}
+
+/* ---- from outside ---- */
+
+static void
+on_control(void *arg, unsigned events)
+{
+	struct runner *r = arg;
+	char bytes[64];
+	ssize_t n = recv(r->options->control_fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	(void)events;
+	for (ssize_t i = 0; i < n; i++) {
+		if (bytes[i] == RUNNER_RETIRE)
+			retire(r);
+	}
+	if (n == 0) {
+		loop_unwatch(&r->control);
+		if (r->state < RUNNER_STATE_DRAINING)
+			drain(r, "the master is gone");
+	}
+}
+
+static void
+on_signal(void *arg, int number)
+{
+	struct runner *r = arg;
+	bool has_master = r->options->control_fd >= 0;
+
+	if (number == SIGCHLD) {
+		runner_slots_reap(r);
+	} else if (number == SIGHUP) {
+		if (!has_master)
+			log_warning("cannot reload without a master: restart this runner to give it a new configuration");
+	} else if (number == SIGINT && has_master) {
+		;			/* Ctrl-C reaches everybody in the terminal's group; the master decides */
+	} else if (r->state < RUNNER_STATE_DRAINING) {
+		notify_systemd("STOPPING=1");
+		drain(r, "told to end by a signal");
+	} else {
+		log_warning("told to end a second time: %zu messages that were not finished go back to the broker", r->ring.unsettled);
+		runner_slots_kill(r);
+		amqp_consumer_free(&r->consumer);
+		loop_stop(r->loop);
+	}
+}
+
+/* ---- start ---- */
+
+static void
+add_types(struct runner *r, struct runner_handler *h)
+{
+	for (size_t i = 0; i < h->config->type_count; i++) {
+		const char *type = h->config->types[i];
+
+		if (strcmp(type, "*") == 0)
+			r->any_type = h;
+		else
+			table_put(&r->types, type, strlen(type), h);
+	}
+}
+
+/* The configuration was checked: a text that does not parse is our bug, and then an aggregate less is better than no runner. */
+static void
+parse_sources(struct runner *r)
+{
+	const struct config_queue *q = r->queue;
+
+	if (envelope_spec_parse(q->aggregate, &r->aggregate) < 0 || envelope_spec_parse(q->type_from, &r->type_from) < 0)
+		log_fatal(EX_SOFTWARE, "queue \"%s\": aggregate \"%s\" or type_from \"%s\" is no source", q->name, q->aggregate, q->type_from);
+}
+
+static void
+take_page(struct runner *r)
+{
+	struct stats_queue *q = &r->options->page->queue;
+
+	r->stats = q;
+	r->no_handler = stats_handler_take(q, "");
+	r->handlers = arena_array(&r->arena, r->queue->handler_count, sizeof(*r->handlers));
+	for (size_t i = 0; i < r->queue->handler_count; i++) {
+		r->handlers[i].config = &r->queue->handlers[i];
+		r->handlers[i].stats = stats_handler_take(q, r->queue->handlers[i].name);
+		add_types(r, &r->handlers[i]);
+	}
+	stats_set(&q->pid, (uint64_t)getpid());
+	stats_set(&q->generation, r->options->generation);
+	stats_set(&q->slots, r->queue->slots);
+	stats_add(&q->runner_starts, 1);
+}
+
+static void
+init(struct runner *r, const struct runner_options *options)
+{
+	char host[256];
+
+	r->options = options;
+	r->config = options->config;
+	r->queue = options->queue;
+	if (gethostname(host, sizeof(host)) < 0)
+		snprintf(host, sizeof(host), "localhost");
+	host[sizeof(host) - 1] = '\0';
+	r->host = arena_strdup(&r->arena, host);
+	buf_init(&r->header_bytes);
+	buf_init(&r->header_entries);
+	buf_init(&r->header_scratch);
+	buf_init(&r->aligned);
+	r->ring.first = r->ring.next = 1;
+	r->ring.generation = UINT32_MAX;	/* none: the first channel is a new one */
+	r->slot_program = program_libexec(&r->arena, "pawl-slot");
+	parse_sources(r);
+	take_page(r);
+}
+
+static void
+release(struct runner *r)
+{
+	amqp_consumer_free(&r->consumer);
+	runner_dead_release(r);
+	deliveries_release(r);
+	runner_slots_release(r);
+	for (size_t i = 0; i < r->queue->handler_count; i++)
+		free(r->handlers[i].version);
+	buf_release(&r->header_bytes);
+	buf_release(&r->header_entries);
+	buf_release(&r->header_scratch);
+	buf_release(&r->aligned);
+	table_release(&r->types);
+	arena_release(&r->answers);
+	loop_unwatch(&r->control);
+	loop_free(&r->loop);
+	arena_release(&r->arena);
+}
+
+int
+runner_run(const struct runner_options *options)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
+	const struct log_context context = { .name = "queue", .value = options->queue->name };
+	const struct log_context *former;
+	struct runner r = { .state = RUNNER_STATE_CONNECTING };
+
+	log_set_role("runner");
+	former = log_push(&context);
+	spawn_title_set("pawl-worker: runner %s", options->queue->name);
+	init(&r, options);
+	r.loop = loop_new();
+	loop_signals(r.loop, signals, ARRAY_SIZE(signals), on_signal, &r);
+	loop_after(r.loop, end_round, &r);
+	loop_timer_init(&r.tick, r.loop, tick, &r);
+	loop_timer_init(&r.deadline, r.loop, deadline_passed, &r);
+	loop_timer_init(&r.no_slot, r.loop, pause_consuming, &r);
+	loop_timer_init(&r.ack_outliers, r.loop, deliveries_ack_aged, &r);
+	if (options->control_fd >= 0)
+		r.control = loop_watch(r.loop, options->control_fd, LOOP_READ, on_control, &r);
+	runner_dead_init(&r);
+	runner_slots_start(&r);
+	loop_timer_set_ms(&r.no_slot, RUNNER_NO_SLOT_MS);
+	open_consumer(&r);
+	if (options->control_fd < 0)
+		notify_systemd("READY=1\nSTATUS=queue %s", options->queue->name);
+	tick(&r);
+	loop_run(r.loop);
+	log_info("ended");
+	release(&r);
+	log_pop(former);
+	return EX_OK;
+}

@@ -1,0 +1,253 @@
+/*
+ * runner_results.c - what became of the messages that slots had: answers, and the deaths that left none.
+ *
+ * Only a message that was inside a handler when its slot died or was killed is charged, or one that was alone in the slot. The others go out again:
+ * as before when the culprit is known, else alone. In the runner. A malformed answer ends the slot, not the runner.
+ */
+#include <inttypes.h>
+
+#include "runtime/runner_internal.h"
+
+enum { FRUITLESS_FIRST_MS = 10, FRUITLESS_MOST_MS = 1000 };
+
+void
+runner_count(struct runner *r, const struct delivery *d, enum stats_outcome what)
+{
+	struct stats_handler *h = d->handler == DELIVERY_NO_HANDLER ? r->no_handler : r->handlers[d->handler].stats;
+
+	stats_add(&h->outcome[what], 1);
+}
+
+/* ---- charged ---- */
+
+void
+runner_charge(struct runner *r, struct delivery *d, bool timed_out, const char *text)
+{
+	const char *code = timed_out ? "timeout" : "crashed";
+
+	runner_count(r, d, timed_out ? STATS_TIMEOUT : STATS_CRASHED);
+	d->crashes++;
+	d->flags |= DELIVERY_ALONE;
+	if (d->first_failed_ms == 0)
+		d->first_failed_ms = clock_wall_now().ms;
+	if (d->crashes >= r->queue->crash_attempts)
+		runner_dead(r, d, slice_of(code), slice_of(text));
+	else
+		runner_requeue(r, d);
+}
+
+static void
+charge_death(struct runner *r, struct delivery *d, bool handling, bool timed_out, const char *how)
+{
+	const struct runner_handler *h = &r->handlers[d->handler];
+	const char *version = h->version == NULL ? "unknown" : h->version;
+	char text[512];
+
+	if (timed_out)
+		snprintf(text, sizeof(text), "handler \"%s\" (version %s) did not return within %" PRId64 " ms and was killed, %u times: make it "
+		    "faster or raise timeout, then retry this letter", h->config->name, version, r->queue->timeout_ms, d->crashes + 1u);
+	else if (handling)
+		snprintf(text, sizeof(text), "the slot was %s while handler \"%s\" (version %s) had this message, %u times: correct the handler, "
+		    "then retry this letter", how, h->config->name, version, d->crashes + 1u);
+	else
+		snprintf(text, sizeof(text), "the slot was %s while this message of handler \"%s\" (version %s) was alone in it, %u times",
+		    how, h->config->name, version, d->crashes + 1u);
+	runner_charge(r, d, timed_out, text);
+}
+
+/* ---- a dead slot's batches ---- */
+
+enum suspicion { SUSPECT_NONE, SUSPECT_ONE, SUSPECT_ALL };
+
+/* view NULL: the slot broke the rules, its desk is not believed either. */
+static enum suspicion
+suspicion_of(const struct batch *b, bool oldest, bool timed_out, const struct desk_view *view)
+{
+	if (view == NULL)
+		return SUSPECT_ALL;
+	if (view->phase == DESK_HANDLING && view->batch == BATCH_ID(b) && view->index < BATCH_COUNT(b))
+		return SUSPECT_ONE;
+	if (view->phase == DESK_DATABASE && view->batch == BATCH_ID(b))
+		return SUSPECT_ALL;
+	if (view->phase == DESK_IDLE && oldest && !timed_out)
+		return SUSPECT_ALL;	/* it died over reading the batch, or over its answer */
+	return SUSPECT_NONE;
+}
+
+static void
+batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, const char *how, bool timed_out, const struct desk_view *view)
+{
+	bool alone = (b->head.batch.flags & FRAME_BATCH_ALONE) != 0;
+
+	for (uint32_t i = 0; i < BATCH_COUNT(b); i++) {
+		struct delivery *d = b->members[i];
+
+		if (suspicion == SUSPECT_ONE && i == view->index) {
+			charge_death(r, d, true, timed_out, how);
+		} else if (suspicion == SUSPECT_ALL && alone) {
+			charge_death(r, d, false, false, how);
+		} else {
+			if (suspicion == SUSPECT_ALL)
+				d->flags |= DELIVERY_ALONE;
+			runner_requeue(r, d);
+		}
+	}
+}
+
+void
+runner_slot_lost(struct runner_slot *s, const char *how, bool timed_out, const struct desk_view *view)
+{
+	for (bool oldest = true; s->flying > 0; oldest = false) {
+		struct batch *b = runner_slot_take_batch(s, 0);
+
+		batch_lost(s->runner, b, suspicion_of(b, oldest, timed_out, view), how, timed_out, view);
+	}
+	s->behind = false;
+}
+
+/* ---- answers ---- */
+
+/* A text of a slot for a dead letter: not too long, cut between characters. */
+static struct slice
+shorten(struct slice s, size_t most)
+{
+	if (s.len <= most)
+		return s;
+	s.len = most;
+	while (s.len > 0 && ((unsigned char)s.data[s.len] & 0xC0) == 0x80)
+		s.len--;
+	return s;
+}
+
+/* Goes out again. Charged only when it is plain that it is the culprit: alone, and the session went without a word. */
+static void
+unapplied(struct runner *r, struct delivery *d, const struct frame_outcome *o, bool alone)
+{
+	char text[256];
+
+	if ((o->flags & FRAME_OUTCOME_MAYBE) != 0)
+		d->flags |= DELIVERY_MAYBE;
+	if ((o->flags & FRAME_OUTCOME_LOST_SESSION) != 0 && alone) {
+		snprintf(text, sizeof(text), "the database session ended without a word while this message was alone in its transaction, %u times: "
+		    "look in the server's log for what ended it", d->crashes + 1u);
+		runner_charge(r, d, false, text);
+		return;
+	}
+	if ((o->flags & (FRAME_OUTCOME_LOST_SESSION | FRAME_OUTCOME_SUSPECT)) != 0)
+		d->flags |= DELIVERY_ALONE;
+	runner_requeue(r, d);
+}
+
+static void
+settle(struct runner *r, struct delivery *d, const struct frame_outcome *o, const struct frame_result *result)
+{
+	switch ((enum outcome)o->outcome) {
+	case OUTCOME_DUPLICATE:
+		runner_count(r, d, (d->flags & DELIVERY_MAYBE) != 0 ? STATS_DONE : STATS_DUPLICATE);
+		delivery_complete(r, &d);
+		break;
+	case OUTCOME_DONE:
+		runner_count(r, d, STATS_DONE);
+		delivery_complete(r, &d);
+		break;
+	case OUTCOME_SNOOZE:
+		runner_count(r, d, STATS_SNOOZED);
+		runner_hold(r, d, o->delay_ms > 0 ? o->delay_ms : RUNNER_SNOOZE_MS);
+		break;
+	case OUTCOME_RETRY:
+	case OUTCOME_REJECT:
+		runner_dead(r, d, shorten(frame_result_text(result, o->code), RUNNER_CODE_MAX),
+		    shorten(frame_result_text(result, o->text), RUNNER_TEXT_MAX));
+		break;
+	case OUTCOME_UNAPPLIED:
+	case OUTCOME_COUNT:
+		break;			/* not here */
+	}
+}
+
+/* An answer that applied nothing and is not followed by WAITING must not turn into a busy loop. */
+static void
+pause_if_fruitless(struct runner_slot *s, uint32_t unapplied_count, uint32_t count)
+{
+	int64_t ms = FRUITLESS_FIRST_MS;
+
+	if (unapplied_count < count) {
+		s->fruitless = 0;
+		return;
+	}
+	for (unsigned i = 0; i < s->fruitless && ms < FRUITLESS_MOST_MS; i++)
+		ms *= 2;
+	s->fruitless++;
+	loop_timer_set_ms(&s->pause, ms < FRUITLESS_MOST_MS ? ms : FRUITLESS_MOST_MS);
+}
+
+static void
+take_outcomes(struct runner_slot *s, struct batch *b, const struct frame_result *result, const struct frame_outcome *outcomes)
+{
+	struct runner *r = s->runner;
+	bool alone = (b->head.batch.flags & FRAME_BATCH_ALONE) != 0;
+	uint32_t count = BATCH_COUNT(b), again = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct delivery *d = b->members[i];
+
+		if (outcomes[i].outcome == OUTCOME_UNAPPLIED) {
+			again++;
+			unapplied(r, d, &outcomes[i], alone);
+		} else {
+			stats_observe(&r->handlers[d->handler].stats->handle, outcomes[i].handle_us);
+			settle(r, d, &outcomes[i], result);
+		}
+	}
+	if (again < count && !s->finished) {
+		s->finished = true;
+		backoff_reset(&r->pool);
+	}
+	s->behind = (s->behind || again > 0) && s->flying > 0;
+	pause_if_fruitless(s, again, count);
+}
+
+/* Its place in the buffer depends on what came before it. */
+static const struct frame_result *
+align(struct runner *r, struct slice payload)
+{
+	const void *at = payload.data;
+
+	if ((uintptr_t)at % _Alignof(struct frame_result) != 0) {
+		buf_clear(&r->aligned);
+		buf_append(&r->aligned, payload.data, payload.len);
+		at = r->aligned.data;
+	}
+	return at;
+}
+
+void
+runner_result(struct runner_slot *s, struct slice payload)
+{
+	struct runner *r = s->runner;
+	const struct frame_result *result = align(r, payload);
+	const struct frame_outcome *outcomes = frame_result_check(result, payload.len);
+	unsigned position = 0;
+	struct batch *b;
+
+	if (outcomes == NULL) {
+		runner_slot_kill(s, STATS_DEATH_PROTOCOL, "its answer is malformed");
+		return;
+	}
+	while (position < s->flying && BATCH_ID(s->batches[position]) != result->id)
+		position++;
+	if (position == s->flying || BATCH_COUNT(s->batches[position]) != result->count ||
+	    s->batches[position]->written <= result->count) {
+		runner_slot_kill(s, STATS_DEATH_PROTOCOL, "it answered what it was not asked (batch %" PRIu64 ", %" PRIu32 " messages)",
+		    result->id, result->count);
+		return;
+	}
+	b = runner_slot_take_batch(s, position);
+	stats_observe(&r->stats->database, result->database_us);
+	if (result->deadlocks > 0) {
+		stats_add(&r->stats->deadlocks, result->deadlocks);
+		runner_slots_serialize(r);
+	}
+	take_outcomes(s, b, result, outcomes);
+	runner_slot_watch(s);
+}

@@ -1,0 +1,427 @@
+/*
+ * runner_slots.c - the slots' processes: started, watched, killed, reaped, started again.
+ *
+ * While slots die before they have finished anything, new ones of the queue wait longer and longer. A slot that is in a handler
+ * for longer than the queue's timeout is killed; one that shows no sign of life elsewhere as well, much later: the database phase is
+ * bounded by the server's own timeouts. In the runner; warns of each death, with growing pauses.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/slot_setup.h"
+#include "runtime/runner_internal.h"
+#include "util/spawn.h"
+
+enum {
+	POOL_FIRST_MS = 200, POOL_MOST_MS = 30000,	/* delay of new slots after fruitless deaths */
+	STUCK_EXTRA_MS = 60000,			/* no sign of life outside a handler: 2 x timeout and this */
+	LOOK_AGAIN_MS = 5,			/* the watchdog kills what it saw twice */
+	SEND_BUFFER = 1 << 20
+};
+
+static const char *const state_text[] = {
+	[SLOT_DOWN] = "down", [SLOT_STARTING] = "starting", [SLOT_READY] = "ready", [SLOT_WAITING] = "waiting",
+	[SLOT_STOPPING] = "stopping", [SLOT_KILLED] = "killed",
+};
+
+static void start(void *slot);
+static void look(void *slot);
+
+void
+runner_slot_set_state(struct runner_slot *s, enum slot_state state)
+{
+	struct runner *r = s->runner;
+	unsigned ready = r->slots_ready - (s->state == SLOT_READY) + (state == SLOT_READY);
+	bool changed = (ready == 0) != (r->slots_ready == 0);
+
+	if (s->state == state)
+		return;
+	log_debug("slot %u: %s, was %s", s->index, state_text[state], state_text[s->state]);
+	s->state = state;
+	r->slots_ready = ready;
+	if (changed)
+		runner_slots_changed(r);
+}
+
+/* ---- start ---- */
+
+/* Sealed: a slot that shrinks it would kill who looks at it. */
+static int
+make_desk(struct desk **desk)
+{
+	int fd = memfd_create("pawl-desk", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	void *map;
+
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, sizeof(**desk)) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
+		map = mmap(NULL, sizeof(**desk), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (map != MAP_FAILED) {
+			*desk = map;
+			return fd;
+		}
+	}
+	close(fd);
+	return -1;
+}
+
+static pid_t
+launch(struct runner_slot *s, int socket_fd, int desk_fd, const char **step)
+{
+	const struct spawn_fd fds[] = { { socket_fd, FRAME_SOCKET_FD }, { desk_fd, FRAME_DESK_FD } };
+	const char *const argv[] = { "pawl-slot", s->runner->queue->name, NULL };
+	struct spawn_options options = { .path = s->runner->slot_program, .argv = argv, .fds = fds, .fd_count = ARRAY_SIZE(fds),
+	    .memory_limit_bytes = s->runner->queue->memory_limit_bytes };
+
+	return spawn_exec(&options, step);
+}
+
+static void
+put_setup(struct runner_slot *s)
+{
+	struct runner *r = s->runner;
+	struct slot_setup_options options = { .host = r->host, .log_level = r->config->log_level, .log_format = r->config->log_format,
+	    .slot = s->index };
+	struct frame_header head = { .type = FRAME_SETUP, .magic = FRAME_MAGIC };
+
+	buf_clear(&s->out);
+	buf_append(&s->out, &head, sizeof(head));
+	slot_setup_put(&s->out, r->queue, &options);
+	head.size = (uint32_t)(s->out.len - sizeof(head));
+	memcpy(s->out.data, &head, sizeof(head));
+}
+
+static void
+again_later(struct runner_slot *s, int64_t ms)
+{
+	if (s->runner->state != RUNNER_STATE_DRAINING && s->runner->state != RUNNER_STATE_CLOSING)
+		loop_timer_set_ms(&s->pause, ms);
+}
+
+static void
+start(void *arg)
+{
+	struct runner_slot *s = arg;
+	struct runner *r = s->runner;
+	int64_t wait_ms = clock_ms_between(loop_now(r->loop), r->pool_not_before);
+	int ends[2] = { -1, -1 }, desk_fd = -1, size = SEND_BUFFER;
+	const char *step = "socketpair";
+
+	if (s->state != SLOT_DOWN)
+		return;			/* the pause of a slot that is there is over: the round's end dispatches */
+	if (wait_ms > 0) {
+		again_later(s, wait_ms);
+		return;
+	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		goto failed;
+	step = "make a desk";
+	desk_fd = make_desk(&s->desk);
+	if (desk_fd < 0)
+		goto failed;
+	s->pid = launch(s, ends[1], desk_fd, &step);
+	if (s->pid < 0)
+		goto failed;
+	log_recovered(&r->slot_spawn, "slots can be started again");
+	close(desk_fd);
+	close(ends[1]);
+	s->fd = ends[0];
+	fcntl(s->fd, F_SETFL, O_NONBLOCK);
+	setsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));	/* as much as the kernel likes to give */
+	atomic_store_explicit(&s->desk->serialize_until_ns, r->serialize_until.ns, memory_order_relaxed);
+	s->finished = s->refused = s->hostile = s->hung_up = false;
+	s->fruitless = 0;
+	s->watch = loop_watch(r->loop, s->fd, LOOP_READ, runner_slot_event, s);
+	put_setup(s);
+	runner_slot_set_state(s, SLOT_STARTING);
+	runner_slot_watch(s);
+	runner_slot_write(s);
+	return;
+failed:
+	log_complain(&r->slot_spawn, LOG_LEVEL_ERROR, "could not start %s: %s: %m", r->slot_program, step);
+	if (s->desk != NULL)
+		munmap(s->desk, sizeof(*s->desk));
+	s->desk = NULL;
+	s->pid = 0;
+	if (desk_fd >= 0)
+		close(desk_fd);
+	if (ends[0] >= 0)
+		close(ends[0]);
+	if (ends[1] >= 0)
+		close(ends[1]);
+	r->pool_not_before = clock_mono_after_ms(clock_mono_now(), backoff_next_ms(&r->pool));
+	again_later(s, clock_ms_between(clock_mono_now(), r->pool_not_before));
+}
+
+void
+runner_slots_start(struct runner *r)
+{
+	backoff_init(&r->pool, POOL_FIRST_MS, POOL_MOST_MS);
+	r->slot_count = r->queue->slots;
+	r->slots = arena_array(&r->arena, r->slot_count, sizeof(*r->slots));
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		struct runner_slot *s = &r->slots[i];
+
+		s->runner = r;
+		s->index = i;
+		s->fd = -1;
+		buf_init(&s->in);
+		buf_init(&s->out);
+		loop_timer_init(&s->pause, r->loop, start, s);
+		loop_timer_init(&s->watchdog, r->loop, look, s);
+		for (unsigned k = 0; k < RUNNER_SLOT_BATCHES; k++) {
+			s->batches[k] = arena_zalloc(&r->arena, sizeof(*s->batches[k]));
+			s->batches[k]->members = arena_array(&r->arena, r->queue->batch, sizeof(struct delivery *));
+		}
+	}
+	/* Only now: starting one looks at all. */
+	for (unsigned i = 0; i < r->slot_count; i++)
+		start(&r->slots[i]);
+}
+
+void
+runner_slots_serialize(struct runner *r)
+{
+	r->serialize_until = clock_mono_after_ms(loop_now(r->loop), RUNNER_SERIALIZE_MS);
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		if (r->slots[i].desk != NULL)
+			atomic_store_explicit(&r->slots[i].desk->serialize_until_ns, r->serialize_until.ns, memory_order_relaxed);
+	}
+}
+
+/* ---- watch ---- */
+
+static struct desk_view
+view_desk(const struct runner_slot *s)
+{
+	return (struct desk_view){
+		.phase = atomic_load_explicit(&s->desk->phase, memory_order_acquire),
+		.index = atomic_load_explicit(&s->desk->index, memory_order_relaxed),
+		.batch = atomic_load_explicit(&s->desk->batch, memory_order_relaxed),
+		.since_ns = atomic_load_explicit(&s->desk->since_ns, memory_order_relaxed),
+	};
+}
+
+static bool
+same_view(const struct desk_view *a, const struct desk_view *b)
+{
+	return a->phase == b->phase && a->index == b->index && a->batch == b->batch && a->since_ns == b->since_ns;
+}
+
+void
+runner_slot_watch(struct runner_slot *s)
+{
+	s->seen_since = loop_now(s->runner->loop);
+	if (s->hung_up)
+		return;
+	if (s->flying == 0 && s->state != SLOT_STARTING)
+		loop_timer_stop(&s->watchdog);
+	else if (!loop_timer_running(&s->watchdog))
+		loop_timer_set_ms(&s->watchdog, s->runner->queue->timeout_ms);
+}
+
+/*
+ * The desk is read without a lock: what looks overdue is killed when it looks exactly the same a little later.
+ */
+static void
+look(void *arg)
+{
+	struct runner_slot *s = arg;
+	int64_t timeout_ms = s->runner->queue->timeout_ms, age_ms, left_ms;
+	struct clock_mono now = loop_now(s->runner->loop);
+	struct desk_view view;
+	bool twice;
+
+	if (s->desk == NULL || s->state == SLOT_KILLED)
+		return;
+	if (s->hung_up) {
+		runner_slot_kill(s, STATS_DEATH_PROTOCOL, "it closed its socket and lives on");
+		return;
+	}
+	if (s->flying == 0 && s->state != SLOT_STARTING)
+		return;
+	view = view_desk(s);
+	twice = same_view(&view, &s->seen);
+	if (!twice) {
+		s->seen = view;
+		s->seen_since = now;
+	}
+	if (view.phase == DESK_HANDLING) {
+		age_ms = clock_ms_between((struct clock_mono){ view.since_ns }, now);
+		left_ms = timeout_ms - (age_ms < 0 ? 0 : age_ms);
+	} else if (view.phase == DESK_WAITING) {
+		left_ms = timeout_ms;	/* for its database, as long as it takes */
+	} else {
+		left_ms = 2 * timeout_ms + STUCK_EXTRA_MS - clock_ms_between(s->seen_since, now);
+	}
+	if (left_ms > 0) {
+		loop_timer_set_ms(&s->watchdog, left_ms < timeout_ms ? left_ms : timeout_ms);
+	} else if (!twice) {
+		loop_timer_set_ms(&s->watchdog, LOOK_AGAIN_MS);
+	} else {
+		s->killed_at = view;
+		runner_slot_kill(s, STATS_DEATH_TIMEOUT, view.phase == DESK_HANDLING ? "a handler did not return within %" PRId64 " ms" :
+		    "no sign of life outside a handler, with a timeout of %" PRId64 " ms", timeout_ms);
+	}
+}
+
+/* ---- end ---- */
+
+void
+runner_slot_kill(struct runner_slot *s, enum stats_slot_death why, const char *fmt, ...)
+{
+	char reason[256];
+	va_list args;
+
+	if (why == STATS_DEATH_PROTOCOL)
+		s->hostile = true;
+	if (s->state == SLOT_DOWN || s->state == SLOT_KILLED)
+		return;
+	va_start(args, fmt);
+	vsnprintf(reason, sizeof(reason), fmt, args);
+	va_end(args);
+	log_complain(&s->runner->slot_kill, LOG_LEVEL_WARNING, "slot %u is killed: %s", s->index, reason);
+	s->killed_for = why;
+	loop_timer_stop(&s->watchdog);
+	runner_slot_set_state(s, SLOT_KILLED);
+	if (s->pid > 0)			/* 0: reaped, and what it had left to say was found hostile */
+		kill(s->pid, SIGKILL);
+}
+
+static void
+close_slot(struct runner_slot *s)
+{
+	loop_unwatch(&s->watch);
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+	if (s->desk != NULL)
+		munmap(s->desk, sizeof(*s->desk));
+	s->desk = NULL;
+	s->pid = 0;
+	buf_clear(&s->in);
+	buf_clear(&s->out);
+	loop_timer_stop(&s->watchdog);
+}
+
+static void
+throttle(struct runner *r)
+{
+	struct clock_mono now = clock_mono_now();
+
+	if (r->pool_not_before.ns <= now.ns)	/* deaths at the same time count once */
+		r->pool_not_before = clock_mono_after_ms(now, backoff_next_ms(&r->pool));
+}
+
+static void
+reaped(struct runner_slot *s, int status)
+{
+	struct runner *r = s->runner;
+	enum slot_state was = s->state;
+	bool ours = was == SLOT_KILLED, orderly = was == SLOT_STOPPING || r->state == RUNNER_STATE_CLOSING;
+	bool timed_out = ours && s->killed_for == STATS_DEATH_TIMEOUT;
+	enum stats_slot_death why = ours ? s->killed_for : WIFSIGNALED(status) ? STATS_DEATH_CRASH : STATS_DEATH_EXIT;
+	int pid = (int)s->pid;
+	struct desk_view view;
+	char how[64];
+
+	spawn_status_text(status, how, sizeof(how));
+	s->pid = 0;
+	runner_slot_drain(s);
+	if (s->hostile)
+		why = STATS_DEATH_PROTOCOL;
+	view = view_desk(s);
+	runner_slot_set_state(s, SLOT_DOWN);
+	if (!orderly) {
+		stats_add(&r->stats->slot_deaths[why], 1);
+		if (!s->refused && !ours)
+			log_complain(&r->slot_death, LOG_LEVEL_WARNING, "slot %u (pid %d) %s%s", s->index, pid, how,
+			    s->finished ? "" : " before it had finished anything");
+		if (!s->finished)
+			throttle(r);
+	}
+	close_slot(s);
+	runner_slot_lost(s, how, timed_out && same_view(&view, &s->killed_at), why == STATS_DEATH_PROTOCOL ? NULL : &view);
+	again_later(s, 0);
+}
+
+void
+runner_slots_reap(struct runner *r)
+{
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		struct runner_slot *s = &r->slots[i];
+		int status;
+
+		if (s->pid > 0 && waitpid(s->pid, &status, WNOHANG) == s->pid)
+			reaped(s, status);
+	}
+}
+
+void
+runner_slots_stop(struct runner *r)
+{
+	const struct frame_header head = { .size = 0, .type = FRAME_SHUTDOWN, .magic = FRAME_MAGIC };
+
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		struct runner_slot *s = &r->slots[i];
+
+		loop_timer_stop(&s->pause);
+		if (s->state == SLOT_DOWN || s->state == SLOT_KILLED || s->state == SLOT_STOPPING)
+			continue;
+		buf_append(&s->out, &head, sizeof(head));
+		runner_slot_set_state(s, SLOT_STOPPING);
+		runner_slot_write(s);
+	}
+}
+
+void
+runner_slots_kill(struct runner *r)
+{
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		struct runner_slot *s = &r->slots[i];
+
+		loop_timer_stop(&s->pause);
+		if (s->state == SLOT_DOWN || s->state == SLOT_KILLED)
+			continue;
+		s->killed_for = STATS_DEATH_EXIT;
+		runner_slot_set_state(s, SLOT_KILLED);
+		kill(s->pid, SIGKILL);
+	}
+}
+
+void
+runner_slots_kill_waiting(struct runner *r)
+{
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		struct runner_slot *s = &r->slots[i];
+
+		if (s->state == SLOT_WAITING && s->flying > 0)
+			runner_slot_kill(s, STATS_DEATH_EXIT, "it waits for the database and has messages that shall be given back");
+	}
+}
+
+bool
+runner_slots_gone(const struct runner *r)
+{
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		if (r->slots[i].pid > 0)
+			return false;
+	}
+	return true;
+}
+
+void
+runner_slots_release(struct runner *r)
+{
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		close_slot(&r->slots[i]);
+		buf_release(&r->slots[i].in);
+		buf_release(&r->slots[i].out);
+	}
+}
