@@ -94,6 +94,9 @@ fault_hit(const char *point)
 		for (size_t i = 0; i < fault_count; i++)
 			faults[i].passed = 0;
 	}
+
+	bool error = false;
+
 	for (size_t i = 0; i < fault_count; i++) {
 		struct fault *fault = &faults[i];
 
@@ -112,12 +115,13 @@ fault_hit(const char *point)
 		case ACTION_ABORT:
 			abort();
 		case ACTION_ERROR:
-			return true;
+			error = true;
+			break;
 		case ACTION_COUNT:
 			break;
 		}
 	}
-	return false;
+	return error;
 }
 
 #endif

@@ -13,7 +13,9 @@ extern char **environ;
 
 static char *area;			/* NULL: not initialised */
 static size_t area_size;
-static char **kept_environ;		/* reachable for leak checkers, also when setenv() replaces environ */
+static char *copy;			/* of the area, as it was; argv and environ point into it from then on */
+/* Never read: it keeps the array reachable for leak checkers when setenv() has replaced environ. */
+__attribute__((used)) static char **kept_environ;
 
 /* Strings that follow each other without a gap from 'end' on belong to the area. */
 static char *
@@ -26,15 +28,13 @@ extend(char *end, char *const *strings)
 	return end;
 }
 
-static size_t
-copy_strings(char *const *from, char **to)
+static void
+point_to_copy(char **strings)
 {
-	size_t count = 0;
-
-	for (; from[count] != NULL; count++)
-		to[count] = xstrdup(from[count]);
-	to[count] = NULL;
-	return count;
+	for (size_t i = 0; strings[i] != NULL; i++) {
+		if (strings[i] >= area && strings[i] < area + area_size)
+			strings[i] = copy + (strings[i] - area);
+	}
 }
 
 void
@@ -46,13 +46,13 @@ spawn_title_init(int argc, char **argv)
 		return;
 	area = argv[0];
 	area_size = (size_t)(extend(extend(area, argv), environ) - area);
+	copy = memcpy(xmalloc(area_size), area, area_size);
+	point_to_copy(argv);
 
 	while (environ[count] != NULL)
 		count++;
-	kept_environ = xcalloc(count + 1, sizeof(*kept_environ));
-	copy_strings(environ, kept_environ);
-	environ = kept_environ;
-	copy_strings(argv, argv);
+	environ = kept_environ = memcpy(xcalloc(count + 1, sizeof(*environ)), environ, count * sizeof(*environ));
+	point_to_copy(environ);
 	program_invocation_name = argv[0];
 	program_invocation_short_name = strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
 }
