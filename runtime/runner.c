@@ -63,18 +63,14 @@ ending(const struct runner *r)
 	return r->state >= RUNNER_STATE_RETIRING;
 }
 
-/* Deliveries may still come until the broker has answered. */
+/* Deliveries may still come until the broker has answered; without a connection the answer comes at once. */
 static void
 cancel(struct runner *r)
 {
 	if (r->consumer == NULL || r->cancelling || r->cancelled)
 		return;
-	if (amqp_consumer_consuming(r->consumer)) {
-		r->cancelling = true;
-		amqp_consumer_cancel(r->consumer);
-	} else if (ending(r)) {
-		r->drop_consumer = true;	/* it would only connect to start consuming */
-	}
+	r->cancelling = true;
+	amqp_consumer_cancel(r->consumer);
 }
 
 /* From here on nothing is handed out; what slots have may come to its end. */
@@ -163,12 +159,10 @@ static void
 resume_consuming(struct runner *r)
 {
 	if (r->state != RUNNER_STATE_PAUSED || r->cancelling || r->slots_ready == 0)
-		return;
+		return;			/* on_cancelled() comes here again */
+	r->cancelled = false;
 	set_state(r, RUNNER_STATE_CONNECTING, "slots can work again");
-	if (r->cancelled) {
-		r->cancelled = false;
-		amqp_consumer_resume(r->consumer);
-	}
+	amqp_consumer_resume(r->consumer);
 }
 
 void
@@ -191,12 +185,8 @@ on_consuming(void *arg, unsigned generation)
 
 	log_recovered(&r->broker, "connected to the broker again");
 	deliveries_open(r, generation);
-	r->cancelling = r->cancelled = false;
-	r->consuming_since = r->last_delivery = loop_now(r->loop);
-	if (r->state == RUNNER_STATE_CONNECTING)
-		set_state(r, RUNNER_STATE_CONSUMING, "the broker delivers");
-	else
-		cancel(r);
+	r->last_delivery = loop_now(r->loop);
+	set_state(r, RUNNER_STATE_CONSUMING, "the broker delivers");
 }
 
 static void
@@ -207,13 +197,8 @@ on_lost(void *arg, const struct amqp_error *error)
 	log_complain(&r->broker, error->configuration ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s", error->text);
 	deliveries_lost(r);
 	stats_add(&r->stats->reconnects, 1);
-	r->cancelling = r->cancelled = false;
-	if (ending(r))
-		r->drop_consumer = true;
-	else if (r->state == RUNNER_STATE_CONSUMING)
+	if (r->state == RUNNER_STATE_CONSUMING)
 		set_state(r, RUNNER_STATE_CONNECTING, "the connection is lost");
-	else
-		resume_consuming(r);
 }
 
 static void
@@ -283,11 +268,6 @@ end_round(void *arg)
 {
 	struct runner *r = arg;
 
-	if (r->drop_consumer) {
-		r->drop_consumer = false;
-		amqp_consumer_free(&r->consumer);
-		deliveries_lost(r);
-	}
 	if (r->bad_tag && r->consumer != NULL)
 		amqp_consumer_recycle(r->consumer, "the broker numbered a delivery in a way that cannot be");
 	r->bad_tag = false;

@@ -167,8 +167,7 @@ struct runner {
 	struct amqp_conn_options connection;
 	struct amqp_consumer_options consumer_options;
 	struct amqp_consumer *consumer;	/* NULL: gone for good */
-	bool cancelling, cancelled;
-	bool drop_consumer;		/* to be freed after the round: not inside its own callback */
+	bool cancelling, cancelled;	/* asked for; and done */
 	bool bad_tag;			/* the broker numbered a delivery in a way that cannot be: recycle */
 	bool reading_paused;
 	struct loop_watch *control;
@@ -187,7 +186,7 @@ struct runner {
 	size_t in_slots;		/* deliveries in batches, those of older generations too */
 	size_t bytes;			/* of all deliveries */
 	uint64_t arrivals;
-	struct clock_mono last_delivery, consuming_since;
+	struct clock_mono last_delivery;
 	struct loop_timer ack_outliers;
 
 	struct runner_slot *slots;
