@@ -31,6 +31,7 @@ struct pg_error {
 };
 enum pg_class pg_class_of(const char *sqlstate) ATTR_NONNULL;
 const char *pg_class_text(enum pg_class);
+void	pg_error_set(struct pg_error *, enum pg_class, const char *fmt, ...) ATTR_PRINTF(3, 4);	/* one of our own, without SQLSTATE; not lost */
 
 enum pg_state { PG_DOWN, PG_CONNECTING, PG_READY, PG_BUSY };
 struct pg;
@@ -67,11 +68,11 @@ void	pg_result_free(struct pg_result **);
 /* Requests are queued in pipeline mode; each gives one answer, in order. A sync ends an implicit unit: after an error all answers up to
  * it are PG_SKIPPED. Requests go out with pg_flush(), a full buffer (8 KiB), pg_step() or pg_wait(), which receive as well; libpq before 17 also sends at
  * each sync. -1: the session is lost, pg_next() says why. After a loss the answers that came before it are still given, then PG_LOST. */
-int	pg_send_sync(struct pg *) ATTR_MUST_CHECK ATTR_NONNULL;
-int	pg_send_query(struct pg *, const char *sql, int n, const char *const *values) ATTR_MUST_CHECK;
-int	pg_send_prepare(struct pg *, const char *name, const char *sql) ATTR_MUST_CHECK ATTR_NONNULL;
-int	pg_send_describe(struct pg *, const char *name) ATTR_MUST_CHECK ATTR_NONNULL;
-int	pg_send_prepared(struct pg *, const char *name, int n, const char *const *values) ATTR_MUST_CHECK;
+int	pg_send_sync(struct pg *) ATTR_NONNULL;
+int	pg_send_query(struct pg *, const char *sql, int n, const char *const *values);
+int	pg_send_prepare(struct pg *, const char *name, const char *sql) ATTR_NONNULL;
+int	pg_send_describe(struct pg *, const char *name) ATTR_NONNULL;
+int	pg_send_prepared(struct pg *, const char *name, int n, const char *const *values);
 void	pg_flush(struct pg *) ATTR_NONNULL;			/* sends what the socket takes now; reads nothing */
 enum pg_answer {
 	PG_NOTHING,			/* not here yet: step or wait */

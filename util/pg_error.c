@@ -5,6 +5,8 @@
  */
 #include "util/pg_internal.h"
 
+#include <stdarg.h>
+
 enum { LINE_SLACK = 8 };	/* room for an escape or a UTF-8 sequence, and the NUL */
 
 enum pg_class
@@ -98,6 +100,20 @@ pg_error_clear(struct pg_error *error)
 	error->lost = false;
 	error->sqlstate[0] = '\0';
 	error->text[0] = '\0';
+}
+
+void
+pg_error_set(struct pg_error *error, enum pg_class class, const char *fmt, ...)
+{
+	char text[sizeof(error->text)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	pg_error_clear(error);
+	error->class = class;
+	pg_error_one_line(error->text, sizeof(error->text), text);
 }
 
 void

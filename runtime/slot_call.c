@@ -1,0 +1,586 @@
+/*
+ * slot_call.c - see slot_call.h. Runs in the slot, called by handlers: whatever they pass ends in a verdict, not in a crash.
+ */
+#include "runtime/slot_call.h"
+
+#include <stdarg.h>
+
+#include "common/envelope.h"
+#include "runtime/slot_handlers.h"
+#include "util/json_scan.h"
+#include "util/log.h"
+#include "util/utf8.h"
+
+enum { TEXTS_BLOCK = 16 * 1024, PARAMS_MAX = 65535, TYPE_MAX = 255 };
+enum { EMIT_AGGREGATE_TYPE, EMIT_AGGREGATE_ID, EMIT_TYPE, EMIT_PAYLOAD, EMIT_HEADERS, EMIT_DELAY, EMIT_VALUES };
+
+static const char emit_sql[] =
+    "insert into pawl.outbox (aggregatetype, aggregateid, type, payload, headers, not_before)"
+    " values ($1, $2, $3, $4::jsonb, $5::jsonb, clock_timestamp() + $6::bigint * interval '1 millisecond')";
+
+struct slot_emit_header {
+	struct slot_emit_header *next;
+	const char *name, *value;
+};
+struct slot_emit {
+	struct slot_emit *next;
+	const char *values[EMIT_VALUES];
+	struct slot_emit_header *headers, **headers_end;
+};
+
+static struct slot_call *
+call_of(struct pawl_call *call)
+{
+	return (struct slot_call *)call;
+}
+
+void
+slot_call_init(struct slot_call *c, struct arena *arena, struct slot_statements *statements)
+{
+	memset(c, 0, sizeof(*c));
+	c->call.host = &slot_host;
+	c->arena = arena;
+	c->statements = statements;
+	buf_init(&c->scratch);
+}
+
+void
+slot_call_release(struct slot_call *c)
+{
+	buf_release(&c->scratch);
+}
+
+void
+slot_call_begin_batch(struct slot_call *c, struct slice frame)
+{
+	c->frame = frame;
+	c->texts = c->texts_at = c->texts_end = NULL;
+}
+
+void
+slot_call_begin(struct slot_call *c, const struct slot_handler *handler, struct slot_message *message)
+{
+	c->handler = handler;
+	c->message = message;
+	c->body = BODY_UNCHECKED;
+	c->effects_end = &message->effects;
+	c->last_sql = NULL;
+	c->emits = c->last_emit = NULL;
+	c->emits_end = &c->emits;
+	c->failed = false;
+	c->code = c->text = NULL;
+	c->delay_ms = 0;
+}
+
+/* Memory for a text of size bytes, its NUL included. */
+static char *
+text_room(struct slot_call *c, size_t size)
+{
+	if (size > (size_t)(c->texts_end - c->texts_at)) {
+		size_t block = size > TEXTS_BLOCK ? size : TEXTS_BLOCK;
+
+		c->texts = c->texts_at = arena_alloc(c->arena, block);
+		c->texts_end = c->texts + block;
+	}
+	return c->texts_at;
+}
+
+static const char *
+text_copy(struct slot_call *c, const char *data, size_t len)
+{
+	char *room = text_room(c, len + 1);
+
+	if (len > 0)
+		memcpy(room, data, len);
+	room[len] = '\0';
+	c->texts_at += len + 1;
+	return room;
+}
+
+/* What is in the batch's memory stays as it is until the batch is through. */
+static bool
+is_ours(const struct slot_call *c, const char *p)
+{
+	uintptr_t at = (uintptr_t)p;
+
+	return (at >= (uintptr_t)c->texts && at < (uintptr_t)c->texts_at) ||
+	    at - (uintptr_t)c->frame.data < c->frame.len;
+}
+
+static const char *
+text_keep(struct slot_call *c, const char *text)
+{
+	if (text == NULL || is_ours(c, text))
+		return text;
+	return text_copy(c, text, strlen(text));
+}
+
+static const char *
+text_vformat(struct slot_call *c, const char *fmt, va_list ap)
+{
+	char *room = text_room(c, 256);
+	size_t size = (size_t)(c->texts_end - room);
+	va_list again;
+	int len;
+
+	va_copy(again, ap);
+	len = vsnprintf(room, size, fmt, ap);
+	if (len >= 0 && (size_t)len >= size) {
+		room = text_room(c, (size_t)len + 1);
+		len = vsnprintf(room, (size_t)len + 1, fmt, again);
+	}
+	va_end(again);
+	if (len < 0)
+		return "";
+	c->texts_at += len + 1;
+	return room;
+}
+
+static void ATTR_PRINTF(4, 5)
+fail(struct slot_call *c, enum outcome outcome, const char *code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (c->failed)
+		return;
+	c->failed = true;
+	c->outcome = outcome;
+	c->code = code;
+	va_start(ap, fmt);
+	c->text = text_vformat(c, fmt, ap);
+	va_end(ap);
+}
+
+static enum outcome
+outcome_of(enum pawl_verdict verdict)
+{
+	switch (verdict) {
+	case PAWL_DONE: return OUTCOME_DONE;
+	case PAWL_RETRY: return OUTCOME_RETRY;
+	case PAWL_SNOOZE: return OUTCOME_SNOOZE;
+	case PAWL_REJECT: return OUTCOME_REJECT;
+	}
+	return OUTCOME_COUNT;
+}
+
+/* ---- reading the message */
+
+static struct slice
+body_of(const struct slot_call *c)
+{
+	return (struct slice){ c->view.body, c->view.body_size };
+}
+
+static bool
+body_is_json(struct slot_call *c)
+{
+	if (c->body == BODY_UNCHECKED) {
+		size_t offset = 0;
+		enum json_status status = json_scan_check(body_of(c), &offset);
+
+		c->body = status == JSON_OK ? BODY_JSON : BODY_BAD;
+		if (status != JSON_OK)
+			fail(c, OUTCOME_REJECT, "bad_body", "the body is no JSON: %s at byte %zu", json_status_text(status), offset);
+	}
+	return c->body == BODY_JSON;
+}
+
+static bool
+find(struct slot_call *c, const char *pointer, bool required, struct json_value *value)
+{
+	size_t offset = 0;
+	enum json_status status;
+
+	if (c->failed || !body_is_json(c))
+		return false;
+	if (pointer == NULL) {
+		fail(c, OUTCOME_REJECT, "bad_field", "the handler asks for a field without a pointer");
+		return false;
+	}
+	status = json_scan_find(body_of(c), pointer, value, &offset);
+	switch (status) {
+	case JSON_OK:
+		return true;
+	case JSON_MISSING:
+		if (required)
+			fail(c, OUTCOME_REJECT, "bad_field", "%s is missing", pointer[0] == '\0' ? "the body" : pointer);
+		return false;
+	case JSON_BAD_POINTER:
+		fail(c, OUTCOME_REJECT, "bad_field", "\"%s\" is no JSON pointer: write \"/member/0\"", pointer);
+		return false;
+	case JSON_SYNTAX:
+	case JSON_TOO_DEEP:
+	case JSON_BAD_UTF8:
+	case JSON_DOUBLE_KEY:
+	case JSON_ESCAPED_NUL:
+	case JSON_NO_ROOM:
+		break;
+	}
+	fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu", pointer, json_status_text(status), offset);
+	return false;
+}
+
+const char *
+slot_call_field(struct pawl_call *call, const char *pointer, int required)
+{
+	struct slot_call *c = call_of(call);
+	struct json_value value;
+	size_t len;
+	char *room;
+
+	if (!find(c, pointer, required != 0, &value) || value.kind == JSON_NULL)
+		return NULL;
+	if (value.kind != JSON_STRING)
+		return text_copy(c, value.raw.data, value.raw.len);
+	room = text_room(c, value.raw.len + 1);
+	if (json_scan_unescape(value.raw, room, &len) != JSON_OK) {
+		fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu", pointer, json_status_text(JSON_ESCAPED_NUL),
+		    (size_t)(value.raw.data - (const char *)c->view.body));
+		return NULL;
+	}
+	c->texts_at += len + 1;
+	return room;
+}
+
+const char *
+slot_call_json(struct pawl_call *call, const char *pointer)
+{
+	struct slot_call *c = call_of(call);
+	struct json_value value;
+
+	if (!find(c, pointer, true, &value))
+		return NULL;
+	return text_copy(c, value.raw.data, value.raw.len);
+}
+
+const char *
+slot_call_header(struct pawl_call *call, const char *name)
+{
+	struct slot_call *c = call_of(call);
+	struct slice value;
+
+	if (c->failed || name == NULL || !frame_message_header(c->message->in, name, &value))
+		return NULL;
+	return value.len == 0 ? "" : value.data;
+}
+
+const char *
+slot_call_body(struct pawl_call *call)
+{
+	struct slot_call *c = call_of(call);
+	const char *nul;
+
+	if (c->failed)
+		return NULL;
+	nul = memchr(c->view.body, '\0', c->view.body_size);
+	if (nul == NULL)
+		return c->view.body;
+	fail(c, OUTCOME_REJECT, "bad_body", "the body is no text: NUL at byte %zu", (size_t)(nul - (const char *)c->view.body));
+	return NULL;
+}
+
+/* ---- recording */
+
+static struct slot_effect *
+record(struct slot_call *c, const char *text, const char *const *values, size_t n)
+{
+	const char *refusal;
+	struct slot_statement *statement = slot_statements_get(c->statements, text, &refusal);
+	struct slot_effect *effect;
+
+	if (statement == NULL) {
+		fail(c, OUTCOME_REJECT, "bad_statement", "the statement %s: %.100s", refusal, text);
+		return NULL;
+	}
+	if (statement->state != STATEMENT_PREPARED) {
+		c->message->fresh_statements = true;
+	} else if ((size_t)statement->params != n) {
+		fail(c, OUTCOME_REJECT, "bad_statement", "the statement has %d parameters, and %zu were given: %.100s",
+		    statement->params, n, text);
+		return NULL;
+	}
+	effect = arena_alloc(c->arena, sizeof(*effect) + n * sizeof(effect->values[0]));
+	effect->next = NULL;
+	effect->statement = statement;
+	effect->expect_code = NULL;
+	effect->n = (int)n;
+	for (size_t i = 0; i < n; i++)
+		effect->values[i] = text_keep(c, values[i]);
+	*c->effects_end = effect;
+	c->effects_end = &effect->next;
+	return effect;
+}
+
+void
+slot_call_sql(struct pawl_call *call, const char *const *text_and_params, size_t n)
+{
+	struct slot_call *c = call_of(call);
+
+	if (c->failed)
+		return;
+	if (n == 0 || n - 1 > PARAMS_MAX || text_and_params == NULL || text_and_params[0] == NULL) {
+		fail(c, OUTCOME_REJECT, "bad_statement", "the handler records a statement without a text, or with too many parameters");
+		return;
+	}
+	c->last_sql = record(c, text_and_params[0], text_and_params + 1, n - 1);
+}
+
+void
+slot_call_expect(struct pawl_call *call, int64_t rows, enum pawl_verdict verdict, const char *code)
+{
+	struct slot_call *c = call_of(call);
+
+	if (c->failed)
+		return;
+	if (c->last_sql == NULL || rows < 0 || verdict == PAWL_DONE || outcome_of(verdict) == OUTCOME_COUNT) {
+		fail(c, OUTCOME_REJECT, "bad_expect", "the handler expects rows without a statement, or with a verdict that is no failure");
+		return;
+	}
+	c->last_sql->expect_rows = rows;
+	c->last_sql->expect_verdict = verdict;
+	c->last_sql->expect_code = code == NULL ? "unexpected_rows" : text_keep(c, code);
+	c->message->expects = true;
+}
+
+const struct pawl_rows *
+slot_call_query(struct pawl_call *call, const char *const *text_and_params, size_t n)
+{
+	(void)text_and_params;
+	(void)n;
+	fail(call_of(call), OUTCOME_REJECT, "no_query", "the handler queries, but its kind is EFFECTS: it decides by the message alone");
+	return NULL;
+}
+
+void
+slot_call_emit(struct pawl_call *call, const char *aggregatetype, const char *aggregateid, const char *type, const char *payload)
+{
+	struct slot_call *c = call_of(call);
+	struct slot_emit *emit;
+	size_t offset = 0;
+
+	if (c->failed)
+		return;
+	if (type == NULL || type[0] == '\0' || strlen(type) > TYPE_MAX) {
+		fail(c, OUTCOME_REJECT, "bad_emit", "the handler emits an event whose type has not 1 to %d bytes", TYPE_MAX);
+		return;
+	}
+	if (payload != NULL) {
+		enum json_status status = json_scan_check(slice_of(payload), &offset);
+
+		if (status != JSON_OK) {
+			fail(c, OUTCOME_REJECT, "bad_emit", "the payload of %s is no JSON: %s at byte %zu", type, json_status_text(status), offset);
+			return;
+		}
+	}
+	emit = arena_zalloc(c->arena, sizeof(*emit));
+	emit->values[EMIT_AGGREGATE_TYPE] = text_keep(c, aggregatetype);
+	emit->values[EMIT_AGGREGATE_ID] = text_keep(c, aggregateid);
+	emit->values[EMIT_TYPE] = text_keep(c, type);
+	emit->values[EMIT_PAYLOAD] = text_keep(c, payload);
+	emit->headers_end = &emit->headers;
+	*c->emits_end = c->last_emit = emit;
+	c->emits_end = &emit->next;
+}
+
+void
+slot_call_emit_header(struct pawl_call *call, const char *name, const char *value)
+{
+	struct slot_call *c = call_of(call);
+	struct slot_emit_header *header;
+
+	if (c->failed)
+		return;
+	if (c->last_emit == NULL || name == NULL || name[0] == '\0' || !utf8_valid(name, strlen(name)) ||
+	    strncmp(name, ENVELOPE_PREFIX, strlen(ENVELOPE_PREFIX)) == 0) {
+		fail(c, OUTCOME_REJECT, "bad_emit", "the handler sets a header without an emit or without a name, or one of \"" ENVELOPE_PREFIX "\"");
+		return;
+	}
+	for (header = c->last_emit->headers; header != NULL; header = header->next) {
+		if (strcmp(header->name, name) == 0) {
+			header->value = text_keep(c, value);
+			return;
+		}
+	}
+	header = arena_zalloc(c->arena, sizeof(*header));
+	header->name = text_keep(c, name);
+	header->value = text_keep(c, value);
+	*c->last_emit->headers_end = header;
+	c->last_emit->headers_end = &header->next;
+}
+
+void
+slot_call_emit_delay(struct pawl_call *call, int64_t ms)
+{
+	struct slot_call *c = call_of(call);
+
+	if (c->failed)
+		return;
+	if (c->last_emit == NULL || ms < 0) {
+		fail(c, OUTCOME_REJECT, "bad_emit", "the handler delays without an emit, or by less than nothing");
+		return;
+	}
+	c->last_emit->values[EMIT_DELAY] = ms == 0 ? NULL : slot_call_format(call, "%lld", (long long)ms);
+}
+
+void
+slot_call_reply(struct pawl_call *call, const char *content_type, const void *body, size_t size)
+{
+	(void)content_type;
+	(void)body;
+	(void)size;
+	fail(call_of(call), OUTCOME_REJECT, "no_reply", "the handler replies, and this version of Pawl does not send replies");
+}
+
+enum pawl_verdict
+slot_call_fail(struct pawl_call *call, enum pawl_verdict verdict, const char *code, const char *fmt, ...)
+{
+	struct slot_call *c = call_of(call);
+	va_list ap;
+
+	if (c->failed)
+		return verdict;
+	if (verdict == PAWL_DONE || outcome_of(verdict) == OUTCOME_COUNT) {
+		fail(c, OUTCOME_REJECT, "bad_verdict", "the handler fails with a verdict that is no failure (%d)", (int)verdict);
+		return verdict;
+	}
+	c->failed = true;
+	c->outcome = outcome_of(verdict);
+	c->code = code == NULL ? NULL : text_keep(c, code);
+	va_start(ap, fmt);
+	c->text = text_vformat(c, fmt, ap);
+	va_end(ap);
+	return verdict;
+}
+
+void
+slot_call_again_after(struct pawl_call *call, int64_t ms)
+{
+	call_of(call)->delay_ms = ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+/* ---- texts */
+
+const char *
+slot_call_format(struct pawl_call *call, const char *fmt, ...)
+{
+	const char *text;
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = text_vformat(call_of(call), fmt, ap);
+	va_end(ap);
+	return text;
+}
+
+const char *
+slot_call_quote(struct pawl_call *call, const char *text)
+{
+	struct slot_call *c = call_of(call);
+
+	if (text == NULL)
+		return "null";
+	buf_clear(&c->scratch);
+	json_quote(&c->scratch, slice_of(text));
+	return text_copy(c, c->scratch.data, c->scratch.len);
+}
+
+const char *
+slot_call_bytes(struct pawl_call *call, const void *data, size_t size)
+{
+	static const char hex[] = "0123456789abcdef";
+	struct slot_call *c = call_of(call);
+	const unsigned char *in = data;
+	char *room = text_room(c, 2 + 2 * size + 1), *at = room;
+
+	*at++ = '\\';
+	*at++ = 'x';
+	for (size_t i = 0; i < size; i++) {
+		*at++ = hex[in[i] >> 4];
+		*at++ = hex[in[i] & 15];
+	}
+	*at++ = '\0';
+	c->texts_at = at;
+	return room;
+}
+
+void
+slot_call_log(struct pawl_call *call, enum pawl_level level, const char *fmt, ...)
+{
+	struct slot_call *c = call_of(call);
+	enum log_level at = level <= PAWL_ERROR ? LOG_LEVEL_ERROR : level == PAWL_WARNING ? LOG_LEVEL_WARNING :
+	    level == PAWL_INFO ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+	const struct log_context *former;
+	char attempt[16];
+	va_list ap;
+
+	if (!log_enabled(at))
+		return;
+	(void)snprintf(attempt, sizeof(attempt), "%u", c->view.attempt);
+	former = log_push(NULL);
+	const struct log_context handler = { former, "handler", c->handler->setup->name };
+	const struct log_context key = { &handler, "key", c->view.key };
+	const struct log_context innermost = { &key, "attempt", attempt };
+
+	(void)log_push(&innermost);
+	buf_clear(&c->scratch);
+	va_start(ap, fmt);
+	buf_vprintf(&c->scratch, fmt, ap);
+	va_end(ap);
+	log_at(at, "%s", c->scratch.data);
+	log_pop(former);
+}
+
+/* ---- the end of a call */
+
+static void
+put_header(struct buf *b, const char *name, const char *value)
+{
+	if (b->len > 1)
+		buf_putc(b, ',');
+	json_quote(b, slice_of(name));
+	buf_putc(b, ':');
+	if (value == NULL)
+		buf_puts(b, "null");
+	else
+		json_quote(b, slice_of(value));
+}
+
+static const char *
+emit_headers(struct slot_call *c, const struct slot_emit *emit)
+{
+	bool traced = c->view.traceparent[0] == '\0';
+
+	buf_clear(&c->scratch);
+	buf_putc(&c->scratch, '{');
+	for (const struct slot_emit_header *header = emit->headers; header != NULL; header = header->next) {
+		traced = traced || strcmp(header->name, ENVELOPE_TRACEPARENT) == 0;
+		put_header(&c->scratch, header->name, header->value);
+	}
+	if (!traced)
+		put_header(&c->scratch, ENVELOPE_TRACEPARENT, c->view.traceparent);
+	buf_putc(&c->scratch, '}');
+	return text_copy(c, c->scratch.data, c->scratch.len);
+}
+
+void
+slot_call_finish(struct slot_call *c, enum pawl_verdict verdict)
+{
+	struct slot_message *message = c->message;
+	enum outcome outcome = outcome_of(verdict);
+
+	for (struct slot_emit *emit = c->emits; emit != NULL && !c->failed && verdict == PAWL_DONE; emit = emit->next) {
+		emit->values[EMIT_HEADERS] = emit_headers(c, emit);
+		(void)record(c, emit_sql, emit->values, EMIT_VALUES);
+	}
+	if (outcome == OUTCOME_COUNT)
+		fail(c, OUTCOME_REJECT, "bad_verdict", "the handler returned %d, which is no verdict", (int)verdict);
+	message->delay_ms = c->delay_ms;
+	if (c->failed || outcome != OUTCOME_DONE) {
+		message->effects = NULL;
+		message->outcome = c->failed ? c->outcome : outcome;
+		message->code = c->code;
+		message->text = c->text;
+		return;
+	}
+	message->pending = true;
+}

@@ -1,0 +1,58 @@
+/*
+ * slot_statements.h - the texts that handlers record, as prepared statements of this session.
+ *
+ * A text is prepared once per session, before the transaction that uses it begins, so that a bad one never costs a batch. At most 256 are
+ * kept between batches; the longest unused go first. Names are never used twice.
+ */
+#ifndef PAWL_RUNTIME_SLOT_STATEMENTS_H
+#define PAWL_RUNTIME_SLOT_STATEMENTS_H
+#include "runtime/slot_session.h"
+#include "util/pg.h"
+#include "util/table.h"
+
+enum { SLOT_STATEMENTS_KEPT = 256, SLOT_STATEMENTS_RECENT = 64 };
+
+enum slot_own { OWN_BEGIN, OWN_PID, OWN_LOCK, OWN_CLAIM, OWN_COMMIT, OWN_COUNT };	/* the slot's own; OWN_CLAIM not with dedup = "none" */
+
+enum slot_statement_state {
+	STATEMENT_NEW,			/* not known to this session */
+	STATEMENT_QUEUED,		/* to be prepared by the next slot_statements_prepare() */
+	STATEMENT_PREPARED,
+	STATEMENT_FAILED		/* not preparable: error says why; forgotten when the next batch begins */
+};
+struct slot_statement {
+	char *text;
+	size_t len;
+	char name[16];			/* at the server */
+	enum slot_statement_state state;
+	int params;			/* number of $n, once prepared */
+	uint64_t used;			/* number of the batch that used it last */
+	struct pg_error *error;		/* STATEMENT_FAILED; else NULL */
+	struct slot_statement *next;	/* in the queue */
+};
+
+struct slot_statements {
+	struct table by_text;
+	struct slot_statement *recent[SLOT_STATEMENTS_RECENT];	/* by the text's address: a guess, always verified */
+	struct slot_statement *queue, **queue_end;
+	struct slot_statement own[OWN_COUNT];
+	bool claims;
+	char **doomed;			/* names at the server that nobody needs */
+	size_t doomed_count;
+	bool failed;			/* there are failed ones to forget */
+	uint64_t batch;
+	uint64_t last_name;
+};
+
+void	slot_statements_init(struct slot_statements *, bool claims) ATTR_NONNULL;
+void	slot_statements_release(struct slot_statements *) ATTR_NONNULL;
+/* Forgets what failed and what is too much. Statements of earlier batches must not be used any more. */
+void	slot_statements_begin_batch(struct slot_statements *) ATTR_NONNULL;
+/* The statement of a text. NULL: refused, and why. */
+struct slot_statement *slot_statements_get(struct slot_statements *, const char *text, const char **refusal) ATTR_NONNULL;
+/* The session knows none of them any more: all are prepared again, those that are used as soon as they are used. */
+void	slot_statements_forget(struct slot_statements *) ATTR_NONNULL;
+void	slot_statements_want(struct slot_statements *, struct slot_statement *) ATTR_NONNULL;	/* queues one, unless it is prepared */
+/* Prepares what is queued. -1: the environment failed. Statements of which the server said no are STATEMENT_FAILED. */
+int	slot_statements_prepare(struct slot_statements *, struct slot_session *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
+#endif

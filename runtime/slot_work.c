@@ -1,0 +1,234 @@
+/*
+ * slot_work.c - one batch: its handlers, its transaction, its RESULT.
+ *
+ * The handlers of all messages run first, with no transaction open. The desk says which one is running, for the runner's watch and for
+ * the charge if this process dies of it.
+ */
+#include "runtime/slot.h"
+
+#include <sysexits.h>
+
+#include "util/fault.h"
+#include "util/log.h"
+
+enum { CODE_MAX = 64, TEXT_MAX = 4096 };	/* what a dead letter's headers take */
+
+static const char *
+cure_of_no_key(const struct envelope_spec *spec)
+{
+	switch (spec->source) {
+	case SOURCE_MESSAGE_ID:
+		return "the message has no message_id: let the publisher set one, or choose another key for the queue, or missing_key = \"process\"";
+	case SOURCE_HEADER:
+		return "the message has no such header: let the publisher set it, or choose another key for the queue, or missing_key = \"process\"";
+	case SOURCE_JSON:
+		return "the body has no such member: let the publisher set it, or choose another key for the queue, or missing_key = \"process\"";
+	case SOURCE_TYPE:
+	case SOURCE_ROUTING_KEY:
+		break;
+	}
+	return "the message has no key: choose another key for the queue, or missing_key = \"process\"";
+}
+
+/* The messages of the frame. They come from a runner of our own build, so a violation ends this process. */
+static void
+open_batch(struct slot *s, struct slot_batch *b)
+{
+	const char *data = s->frames.in.data;
+	size_t len = s->frames.in.len, at = sizeof(struct frame_batch);
+	struct frame_batch header;
+
+	memset(b, 0, sizeof(*b));
+	if (len < sizeof(header))
+		log_fatal(EX_SOFTWARE, "cannot understand the runner: a batch of %zu bytes", len);
+	memcpy(&header, data, sizeof(header));
+	b->id = header.id;
+	b->flags = header.flags;
+	b->frame = (struct slice){ data, len };
+	if (header.count > (len - at) / sizeof(struct frame_message))
+		log_fatal(EX_SOFTWARE, "cannot understand the runner: %u messages in %zu bytes", header.count, len);
+	b->messages = arena_array(&s->arena, header.count, sizeof(*b->messages));
+	for (b->count = 0; b->count < header.count; b->count++) {
+		const void *here = data + at;
+		const struct frame_message *m = here;
+
+		if (len - at < sizeof(*m) || frame_message_check(m, len - at) != 0 || m->handler >= s->handlers.count ||
+		    s->handlers.list[m->handler].handler == NULL)
+			log_fatal(EX_SOFTWARE, "cannot understand the runner: message %zu of a batch is malformed", b->count);
+		b->messages[b->count].in = m;
+		at += m->size;
+	}
+	if (at != len)
+		log_fatal(EX_SOFTWARE, "cannot understand the runner: %zu bytes behind a batch", len - at);
+}
+
+/* The idempotency key. false: the message ends here. */
+static bool
+find_key(struct slot *s, struct slot_message *m)
+{
+	const char *error = "";
+
+	switch (envelope_key(m->in, &s->key_spec, &s->arena, &m->key, &error)) {
+	case ENVELOPE_KEY_OK:
+		m->keyed = s->setup.dedup == DEDUP_POSTGRES;
+		return true;
+	case ENVELOPE_KEY_NONE:
+		m->key = slice_of("");
+		if (s->setup.dedup == DEDUP_NONE || s->setup.missing_key == MISSING_KEY_PROCESS)
+			return true;
+		slot_message_fail(m, OUTCOME_REJECT, "no_key", cure_of_no_key(&s->key_spec));
+		return false;
+	case ENVELOPE_KEY_BAD_BODY:
+		slot_message_fail(m, OUTCOME_REJECT, "bad_body", error);
+		return false;
+	}
+	return false;
+}
+
+static void
+fill_view(struct slot *s, const struct slot_message *m, struct pawl_message *view)
+{
+	const struct frame_message *in = m->in;
+	struct slice trace = { "", 0 };
+
+	(void)frame_message_header(in, ENVELOPE_TRACEPARENT, &trace);
+	*view = (struct pawl_message){
+		.key = m->key.data,
+		.id = frame_message_text(in, in->id).data,
+		.type = frame_message_text(in, in->type).data,
+		.content_type = frame_message_text(in, in->content_type).data,
+		.correlation_id = frame_message_text(in, in->correlation_id).data,
+		.reply_to = frame_message_text(in, in->reply_to).data,
+		.queue = s->setup.queue,
+		.exchange = frame_message_text(in, in->exchange).data,
+		.routing_key = frame_message_text(in, in->routing_key).data,
+		.traceparent = envelope_child_trace(trace, &s->arena),
+		.body = (const char *)in + in->body_off,
+		.body_size = in->body_size,
+		.timestamp_ms = in->timestamp_ms,
+		.timeout_ms = s->setup.timeout_ms,
+		.attempt = in->attempt,
+		.attempts = in->attempts,
+	};
+}
+
+/* since before index: whoever sees the new index sees no older start. */
+static void
+desk_message(struct desk *desk, size_t index, struct clock_mono since)
+{
+	atomic_store_explicit(&desk->since_ns, since.ns, memory_order_relaxed);
+	atomic_store_explicit(&desk->index, (uint32_t)index, memory_order_release);
+}
+
+static void
+desk_phase(struct desk *desk, enum desk_phase phase, struct clock_mono since)
+{
+	atomic_store_explicit(&desk->since_ns, since.ns, memory_order_relaxed);
+	atomic_store_explicit(&desk->phase, (uint32_t)phase, memory_order_release);
+}
+
+static void
+handle_messages(struct slot *s, struct slot_batch *b)
+{
+	struct clock_mono before = clock_mono_now(), after;
+
+	slot_call_begin_batch(&s->call, b->frame);
+	atomic_store_explicit(&s->desk->batch, b->id, memory_order_relaxed);
+	desk_message(s->desk, 0, before);
+	desk_phase(s->desk, DESK_HANDLING, before);
+	for (size_t i = 0; i < b->count; i++) {
+		struct slot_message *m = &b->messages[i];
+		const struct slot_handler *handler = &s->handlers.list[m->in->handler];
+
+		desk_message(s->desk, i, before);
+		if (!find_key(s, m))
+			continue;
+		fill_view(s, m, &s->call.view);
+		slot_call_begin(&s->call, handler, m);
+		(void)fault_hit("slot.in_handler");
+		slot_call_finish(&s->call, handler->handler->handle(handler->self, &s->call.call, &s->call.view));
+		after = clock_mono_now();
+		m->handle_us = (uint32_t)((after.ns - before.ns) / 1000);
+		before = after;
+	}
+	desk_phase(s->desk, DESK_DATABASE, before);
+}
+
+/* A reason's code or text, cut between characters. */
+static struct frame_text
+put_text(struct buf *out, size_t payload, const char *text, size_t most)
+{
+	struct frame_text at = { 0, 0 };
+	size_t len = text == NULL ? 0 : strnlen(text, most + 1);
+
+	if (len > most)
+		for (len = most; len > 0 && (text[len] & 0xc0) == 0x80; len--)
+			;
+	if (len == 0)
+		return at;
+	at.off = (uint32_t)(out->len - payload);
+	at.len = (uint32_t)len;
+	buf_append(out, text, len);
+	buf_putc(out, '\0');
+	return at;
+}
+
+static void
+put_result(struct slot *s, const struct slot_batch *b)
+{
+	const struct frame_result result = {
+		.id = b->id, .count = (uint32_t)b->count, .database_us = (uint32_t)b->database_us, .deadlocks = b->deadlocks
+	};
+	struct buf *out = &s->frames.out;
+	size_t begin = slot_frames_begin(&s->frames, FRAME_RESULT);
+	size_t outcomes = begin + sizeof(result);
+
+	buf_append(out, &result, sizeof(result));
+	memset(buf_reserve(out, b->count * sizeof(struct frame_outcome)), 0, b->count * sizeof(struct frame_outcome));
+	out->len += b->count * sizeof(struct frame_outcome);
+	for (size_t i = 0; i < b->count; i++) {
+		const struct slot_message *m = &b->messages[i];
+		struct frame_outcome outcome = {
+			.outcome = m->pending ? OUTCOME_UNAPPLIED : (uint8_t)m->outcome, .flags = m->flags, .handle_us = m->handle_us
+		};
+
+		if (!m->pending && m->outcome != OUTCOME_DONE && m->outcome != OUTCOME_DUPLICATE) {
+			outcome.delay_ms = m->delay_ms;
+			outcome.code = put_text(out, begin, m->code, CODE_MAX);
+			outcome.text = put_text(out, begin, m->text, TEXT_MAX);
+		}
+		memcpy(out->data + outcomes + i * sizeof(outcome), &outcome, sizeof(outcome));
+	}
+	slot_frames_end(&s->frames, begin);
+}
+
+int
+slot_work(struct slot *s, struct pg_error *error)
+{
+	struct slot_batch b;
+	struct clock_mono start;
+	int status;
+
+	arena_reset(&s->arena);
+	slot_statements_begin_batch(&s->statements);
+	open_batch(s, &b);
+	handle_messages(s, &b);
+	start = clock_mono_now();
+	status = slot_transaction_run(&s->transaction, &b, error);
+	b.database_us = (clock_mono_now().ns - start.ns) / 1000;
+	(void)fault_hit("slot.before_result");
+	put_result(s, &b);
+	return status;
+}
+
+void
+slot_work_unapplied(struct slot *s)
+{
+	struct slot_batch b;
+
+	arena_reset(&s->arena);
+	open_batch(s, &b);
+	for (size_t i = 0; i < b.count; i++)
+		b.messages[i].pending = true;
+	put_result(s, &b);
+}
