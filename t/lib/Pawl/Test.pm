@@ -16,6 +16,7 @@
 #   poll(sub {...}, seconds)               the same without assertion: the value, or undef
 #   migrated_db()         a database with the schema pawl
 #   write_config($name, $text)    a configuration file: {uri}, {conninfo} and so on are replaced from %pairs that follow
+#   wait_consumer($vhost, $queue)  an assertion: somebody consumes from the queue
 #   need_faults()         skips the file unless fault points are compiled in (never skips under PAWL_TEST_NO_SKIP)
 #   done_testing          stops what runs, and fails on unexpected warnings, errors and crashes in the logs
 #
@@ -42,7 +43,7 @@ use Pawl::Rabbit;
 
 our @ISA = ('Exporter');
 our @EXPORT = qw(postgres new_db rabbit new_vhost own_postgres own_rabbit start_program run_program tmp_dir write_file read_file log_dir
-	wait_for poll migrated_db write_config need_faults done_testing seed);
+	wait_for wait_consumer poll migrated_db write_config need_faults done_testing seed);
 my @more = grep { $_ ne 'done_testing' && $_ ne '$TODO' } @Test::More::EXPORT;
 my ($tmp, $log_dir, $shared_postgres, $shared_rabbit);
 my (@servers, $finished);
@@ -155,6 +156,13 @@ sub wait_for(&$;$)
 	Test::More::ok($result, $what);
 	die "gave up: waited too long for: $what\n" if !$result;
 	return $result;
+}
+
+sub wait_consumer
+{
+	my ($vhost, $queue) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_for(sub { $vhost->exists($queue) && ($vhost->count($queue))[1] }, "$queue is consumed");
 }
 
 sub need_faults

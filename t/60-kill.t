@@ -1,0 +1,139 @@
+#!/usr/bin/perl
+# SIGKILL of slot, runner, master and relay at random while 20,000 events of 500 aggregates update shared rows: none lost, none doubled,
+# and each aggregate was published in order.
+use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
+
+my ($events, $aggregates, $shared, $writers, $kills) = (20_000, 500, 20, 4, 16);
+seed();
+
+my ($source, $target, $vhost) = (migrated_db(), migrated_db(), new_vhost());
+# A writer locks the aggregate before it emits: then seq order is commit order.
+$source->do(<<'END');
+create table aggregate (id int primary key, n int not null default 0);
+insert into aggregate select generate_series(1, 500);
+create procedure produce(events int) language plpgsql as $$
+declare
+	which int;
+	number int;
+begin
+	for i in 1 .. events loop
+		which := 1 + floor(random() * 500)::int;
+		update aggregate set n = n + 1 where id = which returning n into number;
+		perform pawl.emit('thing', which::text, 'Changed', jsonb_build_object('aggregate', which, 'n', number));
+		commit;
+	end loop;
+end
+$$;
+END
+$target->do(<<"END");
+create table effect (aggregate int, n int);
+create table shared (id int primary key, total bigint not null);
+insert into shared select generate_series(0, $shared - 1), 0;
+END
+my $config = write_config('pawl.conf', <<'END', uri => $vhost->uri, source => $source->conninfo, target => $target->conninfo, run => tmp_dir());
+run_dir = "{run}";
+broker: { uri = "{uri}"; };
+database: { conninfo = "{target}"; };
+queues: {
+  things: {
+    slots = 3;
+    bind = ( { exchange = "things";  key = "#"; } );
+    handlers: {
+      changed: {
+        type = "Changed";
+        use = "sql";
+        config: {
+          statements = [
+            "insert into effect values (:/aggregate, :/n)",
+            "update shared set total = total + 1 where id = :/n::int % 20"
+          ];
+        };
+      };
+    };
+  };
+};
+outboxes: { things: { conninfo = "{source}";  exchange = "things"; }; };
+END
+
+my (%program, $starts);
+sub start
+{
+	my ($name) = @_;
+	$program{$name} = start_program({ name => $name . '-' . ++$starts }, $name, '-c', $config);
+	$program{$name}->allow_log(qr/level=warning/);	# what dies is complained of
+	return;
+}
+
+start('pawl-worker');
+wait_consumer($vhost, 'things');
+# What was published, in order, for the look at the end.
+$vhost->amqp->declare_queue('audit');
+$vhost->amqp->bind('audit', 'things', '#');
+start('pawl-relay');
+
+my @writers = map { $source->session } 1 .. $writers;
+$_->send('call produce(' . $events / $writers . ')') for @writers;
+
+my %act = (
+	slot => sub { kill_one($program{'pawl-worker'}->slots) },
+	runner => sub { kill_one($program{'pawl-worker'}->runners) },
+	master => sub {
+		my $worker = $program{'pawl-worker'};
+		my @children = map { $_->{pid} } $worker->children;
+		$worker->kill;
+		wait_for { !grep { running($_) } @children } 'nothing outlives the master';
+		start('pawl-worker');
+		return $worker->pid;
+	},
+	relay => sub {
+		my $relay = $program{'pawl-relay'};
+		$relay->kill;
+		start('pawl-relay');
+		return $relay->pid;
+	},
+);
+
+sub running { my ($pid) = @_; open(my $file, '<', "/proc/$pid/stat") or return 0; return readline($file) !~ /^\d+ \(.*\) [ZX]/ }
+sub kill_one
+{
+	my (@pids) = map { $_->{pid} } @_;
+	my $pid = @pids ? $pids[rand @pids] : return 0;
+	return kill('KILL', $pid) ? $pid : 0;
+}
+
+# Each kill comes at a number of effects: spread over the whole run, however fast it is.
+my @kinds = map { ((sort keys %act)[$_ % keys %act]) } 0 .. $kills - 1;
+@kinds = map { splice(@kinds, rand @kinds, 1) } 1 .. @kinds;
+my $done = sub { $target->value('select count(*) from effect') };
+for my $i (0 .. $#kinds) {
+	my $at = int($events * ($i + rand) / ($kills + 1));
+	poll(sub { $done->() >= $at }, 60) or last;
+	my $pid = $act{ $kinds[$i] }->();
+	note("at $at effects: killed $kinds[$i] $pid");
+}
+$_->finish for @writers;
+is($source->value('select sum(n) from aggregate'), $events, 'all events were written');
+wait_for { $done->() >= $events } 'all effects are there', 120;
+wait_for { $source->value('select count(*) from pawl.outbox') == 0 } 'the outbox is empty';
+wait_for { ($vhost->queue('things')->{messages} // 1) == 0 } 'the queue is empty, all is acknowledged';
+
+is($target->value('select count(*) from (select distinct aggregate, n from effect) as e'), $events, 'no event was lost');
+is($target->value('select count(*) from effect'), $events, 'no event was doubled');
+is($target->value('select sum(total) from shared'), $events, 'the shared rows counted each once');
+is($target->value('select count(*) from pawl.inbox'), $events, 'the inbox has a key for each');
+is($vhost->count('things.dead'), 0, 'there are no dead letters');
+
+# Publishing again after a kill repeats the last event of an aggregate, never an earlier one.
+my (%last, @wrong, %published);
+for my $message ($vhost->drain('audit')) {
+	my ($aggregate, $n) = $message->{body} =~ /"aggregate": ?(\d+).*"n": ?(\d+)/s ? ($1, $2) : (0, 0);
+	my $last = $last{$aggregate} // 0;
+	push @wrong, "aggregate $aggregate: $n after $last" if $n != $last + 1 && $n != $last;
+	$last{$aggregate} = $n;
+	$published{"$aggregate $n"}++;
+}
+is(scalar keys %published, $events, 'all events were published');
+is_deeply([ @wrong[0 .. ($#wrong > 9 ? 9 : $#wrong)] ], [], 'each aggregate in its order');
+note(sprintf '%d events were published again', eval { my $n = 0; $n += $_ - 1 for values %published; $n });
+$program{$_}->stop for qw(pawl-relay pawl-worker);
+done_testing;
