@@ -1,0 +1,192 @@
+/*
+ * sql.c - the handler "sql": configured statements, with parameters from the message. Manual: pawl-sql(7).
+ *
+ *   statement = "update t set name = :/name where id = :/id";  expect = 1;  code = "no_row";
+ *   statements = ( "insert ...", { statement = "update ...";  expect = 1;  code = "no_row";  otherwise = "reject"; } );
+ */
+#include <pawl/handler.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sql_text.h"
+
+struct statement {
+	struct sql_text text;
+	const char **texts;		/* for the host: the text, then the parameters of this message */
+	int64_t expect;			/* -1: any number of rows */
+	enum pawl_verdict otherwise;
+	const char *code;
+};
+struct sql {
+	struct statement *statements;
+	size_t count;
+	struct sql_sources sources;
+	const char **values;		/* of this message, one for each source */
+};
+
+static void
+stop(void *self)
+{
+	struct sql *sql = self;
+
+	for (size_t i = 0; i < sql->count; i++) {
+		sql_text_release(&sql->statements[i].text);
+		free(sql->statements[i].texts);
+	}
+	free(sql->statements);
+	sql_sources_release(&sql->sources);
+	free(sql->values);
+	free(sql);
+}
+
+/* "prefix" + "name", where a statement's settings are. */
+static const char *
+path_of(char *path, size_t size, const char *prefix, const char *name)
+{
+	(void)snprintf(path, size, "%s%s", prefix, name);
+	return path;
+}
+
+static int
+read_expectation(const struct pawl_config *cfg, const char *prefix, struct statement *s)
+{
+	char path[128];
+	const char *otherwise;
+
+	s->expect = pawl_config_int(cfg, path_of(path, sizeof(path), prefix, "expect"), -1);
+	if (s->expect < -1 || (s->expect == -1 && pawl_config_string(cfg, path, NULL) != NULL))
+		return pawl_config_error(cfg, path, "is a number of rows, 0 or more");
+	s->code = pawl_config_string(cfg, path_of(path, sizeof(path), prefix, "code"), NULL);
+	if (s->code != NULL && s->expect == -1)
+		return pawl_config_error(cfg, path, "is for a statement with expect");
+	if (s->code == NULL)
+		s->code = "unexpected_rows";
+	otherwise = pawl_config_string(cfg, path_of(path, sizeof(path), prefix, "otherwise"), NULL);
+	if (otherwise != NULL && s->expect == -1)
+		return pawl_config_error(cfg, path, "is for a statement with expect");
+	if (otherwise == NULL || strcmp(otherwise, "retry") == 0)
+		s->otherwise = PAWL_RETRY;
+	else if (strcmp(otherwise, "reject") == 0)
+		s->otherwise = PAWL_REJECT;
+	else
+		return pawl_config_error(cfg, path, "is \"retry\" or \"reject\"");
+	return 0;
+}
+
+/* path: of the text; prefix: of the settings beside it, NULL if there can be none. */
+static int
+read_statement(const struct pawl_config *cfg, const char *path, const char *prefix, const char *text, struct sql *sql)
+{
+	struct statement *s = &sql->statements[sql->count++];
+	char error[256];
+
+	s->expect = -1;
+	if (sql_text_parse(text, &s->text, &sql->sources, error, sizeof(error)) != 0)
+		return pawl_config_error(cfg, path, "%s", error);
+	s->texts = calloc(s->text.count + 1, sizeof(*s->texts));
+	if (s->texts == NULL)
+		return pawl_config_error(cfg, path, "out of memory");
+	s->texts[0] = s->text.text;
+	if (pawl_config_statement(cfg, path, s->text.text) != 0)
+		return -1;
+	return prefix == NULL ? 0 : read_expectation(cfg, prefix, s);
+}
+
+static int
+read_list(const struct pawl_config *cfg, int count, struct sql *sql)
+{
+	int status = 0;
+
+	for (int i = 0; i < count; i++) {
+		char item[64], prefix[72], path[96];
+		const char *text;
+
+		(void)snprintf(item, sizeof(item), "statements.[%d]", i);
+		(void)snprintf(prefix, sizeof(prefix), "%s.", item);
+		text = pawl_config_string(cfg, item, NULL);
+		if (text != NULL) {
+			status |= read_statement(cfg, item, NULL, text, sql);
+			continue;
+		}
+		text = pawl_config_string(cfg, path_of(path, sizeof(path), prefix, "statement"), NULL);
+		if (text == NULL)
+			status |= pawl_config_error(cfg, item, "is a text, or a group with statement = \"...\"");
+		else
+			status |= read_statement(cfg, path, prefix, text, sql);
+	}
+	return status;
+}
+
+static int
+start(const struct pawl_config *cfg, void **self)
+{
+	const char *text = pawl_config_string(cfg, "statement", NULL);
+	int count = pawl_config_count(cfg, "statements");
+	struct sql *sql = calloc(1, sizeof(*sql));
+	int status;
+
+	if (sql == NULL || (sql->statements = calloc((size_t)count + 1, sizeof(*sql->statements))) == NULL) {
+		free(sql);
+		return pawl_config_error(cfg, NULL, "out of memory");
+	}
+	if (text != NULL && count > 0)
+		status = pawl_config_error(cfg, "statement", "is there beside statements: put all into statements = ( ... )");
+	else if (text != NULL)
+		status = read_statement(cfg, "statement", "", text, sql);
+	else if (count > 0)
+		status = read_list(cfg, count, sql);
+	else
+		status = pawl_config_error(cfg, NULL, "has no statement: write config: { statement = \"...\"; }");
+	sql->values = calloc(sql->sources.count + 1, sizeof(*sql->values));
+	if (status != 0 || sql->values == NULL) {
+		stop(sql);
+		return -1;
+	}
+	*self = sql;
+	return 0;
+}
+
+static const char *
+text_or_null(const char *text)
+{
+	return text[0] == '\0' ? NULL : text;
+}
+
+static const char *
+value_of(struct pawl_call *call, const struct pawl_message *msg, const struct sql_source *source)
+{
+	switch (source->kind) {
+	case SOURCE_FIELD: return pawl_field(call, source->name);
+	case SOURCE_FIELD_IF: return pawl_field_if(call, source->name);
+	case SOURCE_HEADER: return pawl_header(call, source->name);
+	case SOURCE_TYPE: return text_or_null(msg->type);
+	case SOURCE_ID: return text_or_null(msg->id);
+	case SOURCE_KEY: return text_or_null(msg->key);
+	case SOURCE_BODY: return pawl_body(call);
+	}
+	return NULL;
+}
+
+static enum pawl_verdict
+handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
+{
+	struct sql *sql = self;
+
+	for (size_t i = 0; i < sql->sources.count; i++)
+		sql->values[i] = value_of(call, msg, &sql->sources.list[i]);
+	for (size_t i = 0; i < sql->count; i++) {
+		struct statement *s = &sql->statements[i];
+
+		for (size_t k = 0; k < s->text.count; k++)
+			s->texts[k + 1] = sql->values[s->text.sources[k]];
+		call->host->sql(call, s->texts, s->text.count + 1);
+		if (s->expect >= 0)
+			pawl_expect(call, s->expect, s->otherwise, s->code);
+	}
+	return PAWL_DONE;
+}
+
+PAWL_HANDLER(.name = "sql", .version = "1.0", .start = start, .handle = handle, .stop = stop);
