@@ -13,6 +13,7 @@
 #include "common/config_keys.h"
 #include "common/config_read.h"
 #include "common/config_value.h"
+#include "common/outbox_table.h"
 #include "common/program.h"
 #include "common/secret.h"
 #include "util/table.h"
@@ -283,6 +284,16 @@ check_queue_names(struct loader *l)
 /* --- outboxes --- */
 
 static void
+check_template(struct loader *l, const struct config_outbox *o, const char *key, const char *text)
+{
+	struct outbox_template template;
+	char error[512];
+
+	if (text != NULL && outbox_template_parse(text, &l->top.config.arena, &template, error, sizeof(error)) < 0)
+		complain(l, path_of(l, "outboxes", o->name, key), "%s: %s", config_quote(&l->top.config.arena, text), error);
+}
+
+static void
 set_outbox(struct loader *l, struct config_outbox *o)
 {
 	struct config *c = &l->top.config;
@@ -296,9 +307,28 @@ set_outbox(struct loader *l, struct config_outbox *o)
 			complain(l, path, "is missing, and so is database.conninfo: where is the outbox?");
 		o->conninfo = "";
 	}
+	check_template(l, o, "exchange", o->exchange);
+	check_template(l, o, "routing_key", o->routing_key);
 	if (o->poll_min_ms > o->poll_max_ms)
 		complain(l, path_of(l, "outboxes", o->name, "poll_min"), "%s is longer than poll_max, %s",
 		    config_duration_text(&c->arena, o->poll_min_ms), config_duration_text(&c->arena, o->poll_max_ms));
+}
+
+/* Only one of two could ever lead. */
+static void
+check_tables(struct loader *l)
+{
+	const struct config *c = &l->top.config;
+
+	for (size_t i = 0; i < c->outbox_count; i++)
+		for (size_t j = 0; j < i; j++) {
+			const struct config_outbox *o = &c->outboxes[i], *other = &c->outboxes[j];
+
+			if (o->table != NULL && other->table != NULL && strcmp(o->table, other->table) == 0 && o->conninfo[0] != '\0' &&
+			    strcmp(o->conninfo, other->conninfo) == 0)
+				complain(l, path_of(l, "outboxes", o->name, "table"), "%s of the same database is outbox \"%s\" already (line %d)",
+				    config_quote(&l->top.config.arena, o->table), other->name, other->line);
+		}
 }
 
 /* --- run directory --- */
@@ -526,6 +556,7 @@ resolve(struct loader *l)
 	check_queue_names(l);
 	for (size_t i = 0; i < c->outbox_count; i++)
 		set_outbox(l, &c->outboxes[i]);
+	check_tables(l);
 	set_run_dir(l);
 	if (c->conninfo == NULL)
 		c->conninfo = "";

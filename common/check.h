@@ -1,0 +1,20 @@
+/*
+ * check.h - `pawl-worker -t` and `pawlctl check`: is this configuration good, as far as can be told without doing anything?
+ *
+ * Reads the file, then lets a pawl-slot of each queue load and start the handlers, as in service, and prepare their statements if the database
+ * answers. All that is wrong is printed on standard error, a line each, and a summary on standard output.
+ */
+#ifndef PAWL_COMMON_CHECK_H
+#define PAWL_COMMON_CHECK_H
+#include <stdbool.h>
+#include "common/config.h"
+#include "util/attr.h"
+
+/* What the caller checks besides: prints its errors; true: good. */
+typedef bool check_fn(const struct config *);
+
+/* The exit status: 0; EX_CONFIG (78); EX_UNAVAILABLE (69) when a slot could not be started. more: NULL for nothing. */
+int	check_file(const char *file, check_fn *more) ATTR_MUST_CHECK;
+/* The slots' part alone, of a configuration that was read; quiet when all is good. only: this queue; NULL: all. */
+int	check_slots(const struct config *, const struct config_queue *only) ATTR_MUST_CHECK;
+#endif
