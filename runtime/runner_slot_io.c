@@ -105,7 +105,7 @@ runner_slot_write(struct runner_slot *s)
 	done = write_out(s);
 	for (unsigned i = 0; done && i < s->flying; i++)
 		done = write_batch(s, s->batches[i]);
-	if (!done && errno != EAGAIN && errno != EWOULDBLOCK)
+	if (!done && errno != EAGAIN)
 		hang_up(s);
 	else
 		loop_watch_events(s->watch, done ? LOOP_READ : LOOP_READ | LOOP_WRITE);
@@ -229,7 +229,7 @@ read_some(struct runner_slot *s)
 		take_frames(s);
 		return true;
 	}
-	if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+	if (n == 0 || (errno != EAGAIN))
 		hang_up(s);
 	return false;
 }
