@@ -38,9 +38,14 @@ diag(const char *fmt, ...)
 __attribute__((format(printf, 4, 0))) static bool
 tap_say(bool good, const char *file, int line, const char *fmt, va_list args)
 {
-	printf("%sok %d - ", good ? "" : "not ", ++tap_run);
-	vprintf(fmt, args);
-	printf("\n");
+	char name[512];
+
+	vsnprintf(name, sizeof(name), fmt, args);
+	for (char *p = name; *p != '\0'; p++) {
+		if ((*p >= 0 && *p < ' ') || *p == '#')		/* a line is a test, and # begins a directive */
+			*p = '.';
+	}
+	printf("%sok %d - %s\n", good ? "" : "not ", ++tap_run, name);
 	if (!good) {
 		tap_failed++;
 		diag("failed at %s:%d", file, line);
