@@ -4,7 +4,10 @@
  * It connects, declares, sets the prefetch and consumes by itself, again after each loss, until stopped. 'generation' grows with each
  * new channel: a tag belongs to its generation; settling a tag of an older one is a silent no-op (the broker has
  * already taken the message back).
- * Buffering: acks are written at once but cost one send() each; callers ack multiple.
+ * Buffering: acks are written at once but cost one send() each; callers ack multiple. While the socket is full they wait in memory.
+ *
+ * All functions may be called from inside the events, amqp_consumer_free and _close too. Events come from the loop only, never from inside
+ * a call.
  */
 #ifndef PAWL_UTIL_AMQP_CONSUMER_H
 #define PAWL_UTIL_AMQP_CONSUMER_H
@@ -28,22 +31,23 @@ struct buf;
 bool	amqp_delivery_header(const struct amqp_delivery *, const char *name, struct buf *scratch, struct slice *value);
 /* An integer of any kind; fallback when it is missing or none. For x-delivery-count and our own counters. */
 int64_t	amqp_delivery_header_int(const struct amqp_delivery *, const char *name, int64_t fallback);
-/* All of them, in order, as text. */
+/* All of them but void ones, in order, as text. The value is good during the call only: scratch is used again for each. */
 typedef void amqp_header_fn(void *arg, struct slice name, struct slice value);
 void	amqp_delivery_headers(const struct amqp_delivery *, struct buf *scratch, amqp_header_fn *, void *arg);
 
 struct amqp_consumer_events {
-	/* A message begins. Returns where its body shall be written: body_size bytes (never NULL; may be freed only after _end or _lost). */
+	/* A message begins. Returns where its body shall be written: body_size bytes (never NULL; may be freed only after delivered or lost). */
 	void *(*delivery)(void *arg, const struct amqp_delivery *);
 	void (*delivered)(void *arg);			/* its body is complete */
 	void (*consuming)(void *arg, unsigned generation);	/* consume-ok: deliveries of this generation may follow */
 	/* The channel or connection is gone; what was unsettled will come again. A half-received delivery is void: free its buffer now.
 	 * The consumer reconnects by itself. error->text says why. Also called when an attempt to connect failed (generation unchanged). */
 	void (*lost)(void *arg, const struct amqp_error *);
-	void (*cancelled)(void *arg);			/* after amqp_consumer_cancel: nothing more will come; unsettled tags stay valid */
+	/* After amqp_consumer_cancel, always, also when the connection is lost on the way (then after lost): nothing more will come. */
+	void (*cancelled)(void *arg);
 };
 
-struct amqp_consumer_options {
+struct amqp_consumer_options {			/* copied; what it points to is borrowed */
 	struct amqp_conn_options conn;
 	const char *queue;
 	const char *tag_prefix;				/* consumer tag: "<prefix>-<generation>"; prefix says host and pid */
@@ -60,9 +64,12 @@ bool	amqp_consumer_consuming(const struct amqp_consumer *) ATTR_NONNULL;
 
 void	amqp_consumer_ack(struct amqp_consumer *, unsigned generation, uint64_t tag, bool multiple) ATTR_NONNULL;
 void	amqp_consumer_give_back(struct amqp_consumer *, unsigned generation, uint64_t tag) ATTR_NONNULL;	/* nack, requeue: was not started */
-void	amqp_consumer_cancel(struct amqp_consumer *) ATTR_NONNULL;	/* no more deliveries; connection stays for settling */
-void	amqp_consumer_resume(struct amqp_consumer *) ATTR_NONNULL;	/* consume again after cancel: same channel, new tag */
-void	amqp_consumer_pause_reading(struct amqp_consumer *, bool) ATTR_NONNULL;	/* back-pressure on the socket; heartbeats still served */
+/* No more deliveries; the connection stays for settling. If it is lost, it is not made again: cancelled stays cancelled until resume. */
+void	amqp_consumer_cancel(struct amqp_consumer *) ATTR_NONNULL;
+void	amqp_consumer_resume(struct amqp_consumer *) ATTR_NONNULL;	/* consume again: same channel and a new tag, or a new connection */
+/* Back-pressure on the socket; heartbeats are still sent. Not for long: the broker gives up a reader that takes nothing for 15 s once what
+ * is under way (at most prefetch messages) no longer fits into the socket's buffers. */
+void	amqp_consumer_pause_reading(struct amqp_consumer *, bool) ATTR_NONNULL;
 void	amqp_consumer_recycle(struct amqp_consumer *, const char *why) ATTR_NONNULL;	/* give up this connection, make a new one */
 /* Orderly end: channel and connection closed with the broker's answer awaited up to timeout_ms (acks sent before are then applied). */
 void	amqp_consumer_close(struct amqp_consumer **, int64_t timeout_ms);

@@ -5,6 +5,10 @@
  * unconfirmed on that channel. The broker sends basic.return before the ack of the same message; returns are matched by order and message_id.
  * All values are checked before the first frame goes out (short strings, header frame size, body size): a message that cannot be sent is
  * refused by the call, the connection lives (facts row 28).
+ *
+ * A publish never waits for a broker that does not read: when the socket has no room the call says NOT_READY, and ready() is called when it
+ * has room again. What is published in one round of the loop leaves in full packets, at its end or by amqp_publisher_flush().
+ * All functions may be called from inside the events, those that free too. Events come from the loop only, never from inside a call.
  */
 #ifndef PAWL_UTIL_AMQP_PUBLISHER_H
 #define PAWL_UTIL_AMQP_PUBLISHER_H
@@ -19,7 +23,7 @@ enum amqp_outcome {
 struct amqp_channel;
 struct amqp_channel_events {
 	void (*ready)(void *arg);			/* confirm.select-ok: publish from now on */
-	/* token: what was given to publish. Calls come in the order of the broker's confirms, not of publishing. */
+	/* token: what was given to publish; text lives during the call. Calls come in the order of the broker's confirms, not of publishing. */
 	void (*outcome)(void *arg, void *token, enum amqp_outcome, int code, struct slice text);
 	/* Channel or connection closed: outcome() will not be called for anything published before. code 404/406 with !error->connection: one of the
 	 * unconfirmed messages is the culprit. The channel reopens by itself (at once after 404/406; after reconnect else), then ready(). */
@@ -52,10 +56,15 @@ enum amqp_publish_status {
 };
 enum amqp_publish_status amqp_channel_publish(struct amqp_channel *, const struct amqp_message *, void *token, char *error, size_t error_size) ATTR_MUST_CHECK;
 
-/* Publishes a received message once more: body and properties byte for byte except that expiration, user_id, and the headers CC and BCC
- * are moved to x-pawl-orig-*, x-death and x-first-death-* / x-last-death-* are dropped, as is every header whose name starts with "x-pawl-" other than
- * x-pawl-orig-* when drop_pawl; then 'add' is appended (a name that exists is replaced). delivery_mode 2. If the header frame grows beyond frame_max, the values in 'add' are
- * shortened, longest first. */
+/*
+ * Publishes a received message once more: body and properties byte for byte, but
+ * - expiration, user_id, and the headers CC and BCC are moved to x-pawl-orig-expiration, -user-id, -CC, -BCC;
+ * - the broker's own x-death, x-first-death-*, x-last-death-*, x-delivery-count, x-acquired-count are dropped, and with drop_pawl every
+ *   header whose name starts with x-pawl- other than x-pawl-orig-*;
+ * - then 'add' is appended (a name that exists is replaced); delivery_mode is 2.
+ * If the header frame grows beyond what the broker takes, the texts in 'add' are shortened, longest first, to 64 bytes at least; if that
+ * is not enough, the largest of the message's own headers are left out and counted in x-pawl-orig-dropped.
+ */
 struct amqp_copy {
 	struct slice exchange, routing_key;
 	struct slice raw_properties;	/* from amqp_delivery */
