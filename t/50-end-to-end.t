@@ -69,7 +69,7 @@ is_deeply(\@different, [], 'and each is equal as JSON, with its id, type and agg
     or diag(map { "$sent{$_}[1]: " . substr($sent{$_}[3], 0, 200) . "\n" } @different);
 is($source->value('select count(*) from pawl.outbox'), 0, 'the outbox is empty');
 is($target->value('select count(*) from pawl.inbox'), $number, 'the inbox has a key for each');
-wait_for { ($vhost->queue('hooks')->{messages} // 1) == 0 } 'all are acknowledged';
+wait_settled($config, $vhost, 'hooks');
 is($vhost->count('hooks.dead'), 0, 'there are no dead letters');
 $relay->stop;
 $worker->stop;

@@ -30,7 +30,7 @@ my %hostile = (
 	'a 64 KiB string' => "\4long" . 'S' . pack('N/a', 'x' x 65536),
 	'a 120,000 byte string' => "\4long" . 'S' . pack('N/a', "\xff" x 120_000),
 	'10,000 headers' => join('', map { pack('C/a', "h$_") . 't' . chr($_ % 2) } 1 .. 10_000),
-	'one name a thousand times' => ("\4same" . 'I' . pack('N', 7)) x 1000,
+	'one name a thousand times' => join('', map { "\4same" . 'I' . pack('N', $_) } 1 .. 1000),
 	'an empty name' => "\0S" . pack('N/a', 'x'),
 	'names with NUL and line feed' => pack('C/a', "a\0b\nc") . 'V',
 	'our own names' => join('', map { pack('C/a', $_) . 'S' . pack('N/a', 'forged') } qw(x-pawl-attempt x-pawl-reason x-pawl-queue x-death aggregateid)),
@@ -39,7 +39,7 @@ my %hostile = (
 );
 
 my ($db, $vhost) = (migrated_db(), new_vhost());
-$db->do('create table seen (id text primary key, s text, i text, t text)');
+$db->do('create table seen (id text primary key, l text, t text)');
 my $config = write_config('pawl.conf', <<'END', uri => $vhost->uri, conninfo => $db->conninfo, run => tmp_dir());
 run_dir = "{run}";
 broker: { uri = "{uri}"; };
@@ -47,7 +47,7 @@ database: { conninfo = "{conninfo}"; };
 queues: {
   work: {
     handlers: {
-      seen: { type = "Seen";  use = "sql";  config: { statement = "insert into seen values (:id, :header:S, :header:l, :header:t)"; }; };
+      seen: { type = "Seen";  use = "sql";  config: { statement = "insert into seen values (:id, :header:l, :header:t)"; }; };
     };
   };
 };
@@ -70,7 +70,7 @@ note("the broker refused $_: $refused{$_}") for sort keys %refused;
 my @expected = grep { !$refused{$_} } map { "Seen $_" } 'plain', 'every type', sort keys %hostile;
 wait_for { $db->value('select count(*) from seen') >= @expected } 'all messages of the known type have their effect';
 is_deeply([ sort $db->column('select id from seen') ], [ sort @expected ], 'each of them');
-is($db->value(q(select l from (select i as l from seen where id = 'Seen every type') as x)), '-9223372036854775808', 'a 64-bit header comes as text');
+is($db->value(q(select l from seen where id = 'Seen every type')), '-9223372036854775808', 'a 64-bit header comes as text');
 is($db->value(q(select t from seen where id = 'Seen every type')), 'true', 'a boolean header comes as text');
 
 my @dead = map { s/^Seen/Unknown/r } @expected;
@@ -79,7 +79,6 @@ my %dead = map { $_->{message_id} => $_ } $vhost->drain('work.dead');
 is_deeply([ sort keys %dead ], [ sort @dead ], 'each of them');
 is($dead{$_}{headers}{'x-pawl-reason'}, 'unknown_type', "$_: the reason") for @dead;
 is(length($dead{'Unknown a 120,000 byte string'}{headers}{long} // ''), 120_000, 'a long header is carried on') if $dead{'Unknown a 120,000 byte string'};
-my $table = $dead{'Unknown 20,000 nested tables'} && $dead{'Unknown 20,000 nested tables'}{headers}{''};
 if ($dead{'Unknown every type'}) {
 	my %headers = %{ $dead{'Unknown every type'}{headers} };
 	is_deeply([ @headers{qw(t b s I l T S x)} ], [ 1, -128, -32768, -2147483648, '-9223372036854775808', 253402300799, "text \xff\xfe\0 not UTF-8", "\0\1\2" ],

@@ -43,10 +43,10 @@ queues: {
         type = "Changed";
         use = "sql";
         config: {
-          statements = [
+          statements = (
             "insert into effect values (:/aggregate, :/n)",
             "update shared set total = total + 1 where id = :/n::int % 20"
-          ];
+          );
         };
       };
     };
@@ -115,7 +115,7 @@ $_->finish for @writers;
 is($source->value('select sum(n) from aggregate'), $events, 'all events were written');
 wait_for { $done->() >= $events } 'all effects are there', 120;
 wait_for { $source->value('select count(*) from pawl.outbox') == 0 } 'the outbox is empty';
-wait_for { ($vhost->queue('things')->{messages} // 1) == 0 } 'the queue is empty, all is acknowledged';
+wait_settled($config, $vhost, 'things');
 
 is($target->value('select count(*) from (select distinct aggregate, n from effect) as e'), $events, 'no event was lost');
 is($target->value('select count(*) from effect'), $events, 'no event was doubled');

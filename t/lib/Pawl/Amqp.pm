@@ -376,6 +376,9 @@ sub decode_value
 		return ($number / 10**$scale, $left);
 	}
 	my ($inner, $left) = unpack('N/a a*', $rest);
+	our $depth;
+	local $depth = ($depth // 0) + 1;
+	return ($inner, $left) if $depth > 50;	# hostile: as bytes
 	return (decode_table($inner), $left) if $kind eq 'F';
 	if ($kind eq 'A') {
 		my @values;

@@ -17,6 +17,8 @@
 #   migrated_db()         a database with the schema pawl
 #   write_config($name, $text)    a configuration file: {uri}, {conninfo} and so on are replaced from %pairs that follow
 #   wait_consumer($vhost, $queue)  an assertion: somebody consumes from the queue
+#   status($config)       what pawlctl status --json says;  queue_status($config, $name) of one queue, outbox_status of one outbox
+#   wait_settled($config, $vhost, $name [, $queue])   an assertion: nothing is ready at the broker and nothing is in flight at the worker
 #   need_faults()         skips the file unless fault points are compiled in (never skips under PAWL_TEST_NO_SKIP)
 #   done_testing          stops what runs, and fails on unexpected warnings, errors and crashes in the logs
 #
@@ -35,6 +37,7 @@ use File::Basename ();
 use File::Path ();
 use File::Temp ();
 use FindBin ();
+use JSON::PP ();
 use Test::More ();
 use Pawl::Postgres;
 use Pawl::Process;
@@ -43,7 +46,8 @@ use Pawl::Rabbit;
 
 our @ISA = ('Exporter');
 our @EXPORT = qw(postgres new_db rabbit new_vhost own_postgres own_rabbit start_program run_program tmp_dir write_file read_file log_dir
-	wait_for wait_consumer poll migrated_db write_config need_faults done_testing seed);
+	wait_for wait_consumer poll migrated_db write_config status queue_status
+	outbox_status wait_settled need_faults done_testing seed);
 my @more = grep { $_ ne 'done_testing' && $_ ne '$TODO' } @Test::More::EXPORT;
 my ($tmp, $log_dir, $shared_postgres, $shared_rabbit);
 my (@servers, $finished);
@@ -163,6 +167,30 @@ sub wait_consumer
 	my ($vhost, $queue) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return wait_for(sub { $vhost->exists($queue) && ($vhost->count($queue))[1] }, "$queue is consumed");
+}
+
+sub status
+{
+	my ($config) = @_;
+	my $run = run_program('pawlctl', 'status', '--json', '-c', $config);
+	return $run->{out} =~ /^\{/ ? JSON::PP::decode_json($run->{out}) : {};
+}
+
+sub queue_status { my ($config, $name) = @_; return (grep { $_->{name} eq $name } @{ status($config)->{worker}{queues} || [] })[0] || {} }
+sub outbox_status { my ($config, $name) = @_; return (grep { $_->{name} eq $name } @{ status($config)->{relay}{outboxes} || [] })[0] || {} }
+
+# A delivery on its way from broker to worker is in neither count: both have to be zero several times in a row.
+sub wait_settled
+{
+	my ($config, $vhost, $name, $queue) = @_;
+	my $quiet = 0;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_for(sub {
+		my $status = queue_status($config, $name);
+		my $busy = $vhost->count($queue // $name) || ($status->{in_flight} // 1) || ($status->{waiting} // 1);
+		$quiet = $busy ? 0 : $quiet + 1;
+		return $quiet >= 3;
+	}, "$name is settled", 60);
 }
 
 sub need_faults

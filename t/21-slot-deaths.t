@@ -1,0 +1,115 @@
+#!/usr/bin/perl
+# Slots that die: one message is charged at most, the others of its batch are not, and nothing is lost. Slots are t/lib/fake-slot.
+use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
+use Pawl::FakeSlot;
+
+my $vhost = new_vhost();
+my $fake = Pawl::FakeSlot->new;
+my $config = write_file('pawl.conf', $fake->config($vhost, queue => 'slots = 1;  batch = 200;  timeout = "400ms";'));
+my $serial = 0;
+my $worker;
+
+sub start
+{
+	$worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '--queue', 'work');
+	$worker->allow_log(qr/becomes a dead letter/, qr/slot 0 is killed: /, qr/slot 0 \(pid \d+\) (killed by|exited with)/);
+	return;
+}
+
+# Published before anybody consumes: so that they come in one batch.
+sub send_all
+{
+	my (@bodies) = @_;
+	my @ids = map { 'm' . ++$serial } @bodies;
+	my $at = 0;
+	$vhost->amqp->publish(routing_key => 'work', type => 'Some', message_id => $ids[$at++], body => $_) for @bodies;
+	$vhost->amqp->confirm;
+	return @ids;
+}
+
+# Acked, all of it: nothing comes back to the queue when the worker is gone.
+sub settled { my ($what) = @_; $worker->stop; is($vhost->count('work'), 0, $what); return }
+sub wait_handled { my ($id, $times, $what) = @_; wait_for { $fake->handled($id) >= $times } $what; return }
+sub flags_of { my ($id) = @_; return join(' ', map { $_->{flags} & 1 } $fake->handled($id)) }
+sub mates { my ($id) = @_; my ($batch) = map { $_->{batch} } ($fake->handled($id))[-1]; return scalar grep { $_->{batch} == $batch } $fake->handled }
+
+# A first run declares the queue.
+start();
+wait_consumer($vhost, 'work');
+$worker->stop;
+
+# In a handler, by a signal, in a batch of 200.
+my @ids = send_all(('done') x 99, 'die SEGV', ('done') x 100);
+start();
+wait_handled($ids[199], 1, 'the last of a batch with a killer in it is handled');
+my $letter;
+wait_for { $letter = $vhost->get('work.dead') } 'the killer becomes a dead letter';
+settled('and all others are done');
+is($letter->{message_id}, $ids[99], 'the one that the slot was handling');
+is($letter->{headers}{'x-pawl-reason'}, 'crashed', 'its reason');
+is($letter->{headers}{'x-pawl-crashes'}, 2, 'after two deaths');
+like($letter->{headers}{'x-pawl-text'}, qr/killed by SIGSEGV.* handler "some" \(version 1\.0\)/, 'its text names signal, handler and version');
+is(flags_of($ids[99]), '0 1', 'first in the batch, then alone');
+is(mates($ids[99]), 1, 'quite alone');
+is(flags_of($ids[0]), '0 0', 'those before it were handled again, not alone');
+is(flags_of($ids[150]), '0', 'those after it once, not alone');
+is($vhost->count('work.dead'), 0, 'no other was charged');
+$fake->forget;
+
+# By the timeout.
+start();
+@ids = send_all('done', 'hang', 'done');
+wait_handled($ids[2], 1, 'what follows a handler that does not return is handled');
+wait_for { $letter = $vhost->get('work.dead') } 'a message whose handler does not return becomes a dead letter';
+settled('and the others are done');
+is($letter->{message_id}, $ids[1], 'that one');
+is($letter->{headers}{'x-pawl-reason'}, 'timeout', 'its reason');
+like($letter->{headers}{'x-pawl-text'}, qr/did not return within 400 ms/, 'its text');
+$fake->forget;
+
+# In the database phase nobody is charged; all of the batch go out alone; who kills its slot alone, twice, is charged.
+@ids = send_all(('done') x 10, 'database', ('done') x 10);
+start();
+wait_handled($ids[20], 1, 'what follows a killer in the database phase is handled');
+wait_for { $letter = $vhost->get('work.dead') } 'who kills its slot alone becomes a dead letter';
+settled('and the others are done');
+is($letter->{message_id}, $ids[10], 'that one');
+is($letter->{headers}{'x-pawl-reason'}, 'crashed', 'its reason');
+like($letter->{headers}{'x-pawl-text'}, qr/while this message .* was alone in it/, 'its text');
+is(flags_of($ids[10]), '0 1 1', 'once among others, twice alone');
+is(flags_of($ids[0]), '0 1', 'the others went out alone');
+is(mates($ids[20]), 1, 'the last one, too');
+$fake->forget;
+
+# A session that is lost without a word.
+start();
+@ids = send_all('lost');
+wait_for { $letter = $vhost->get('work.dead') } 'who loses its session alone becomes a dead letter';
+like($letter->{headers}{'x-pawl-text'}, qr/session ended without a word/, 'its text');
+is(flags_of($ids[0]), '0 1 1', 'once in a batch, twice alone');
+@ids = send_all('suspect 3');
+wait_handled($ids[0], 4, 'whom the slot suspects goes out again');
+is(flags_of($ids[0]), '0 1 1 1', 'alone');
+settled('until it is done');
+$fake->forget;
+
+# A slot that leaves.
+@ids = send_all('done', 'exit 0', 'done');
+start();
+wait_handled($ids[2], 1, 'what follows a handler that exits is handled');
+wait_for { $letter = $vhost->get('work.dead') } 'a handler that calls exit() is a crash';
+like($letter->{headers}{'x-pawl-text'}, qr/exited with 0/, 'its text');
+settled('the others are done');
+
+# SIGKILL from outside, while idle: nobody is charged, a new slot comes.
+start();
+@ids = send_all('done');
+wait_handled($ids[0], 1, 'a slot works');
+my ($slot) = $worker->slots;
+kill('KILL', $slot->{pid});
+wait_for { my ($new) = $worker->slots; $new && $new->{pid} != $slot->{pid} } 'killed, it is replaced';
+@ids = send_all(('done') x 3);
+wait_handled($ids[2], 1, 'by one that works');
+settled('all are done');
+is($vhost->count('work.dead'), 0, 'nobody was charged');
+done_testing;
