@@ -13,7 +13,6 @@
 #include "common/config_keys.h"
 #include "common/config_read.h"
 #include "common/config_value.h"
-#include "common/outbox_table.h"
 #include "common/program.h"
 #include "common/secret.h"
 #include "util/table.h"
@@ -284,16 +283,6 @@ check_queue_names(struct loader *l)
 /* --- outboxes --- */
 
 static void
-check_template(struct loader *l, const struct config_outbox *o, const char *key, const char *text)
-{
-	struct outbox_template template;
-	char error[512];
-
-	if (text != NULL && outbox_template_parse(text, &l->top.config.arena, &template, error, sizeof(error)) < 0)
-		complain(l, path_of(l, "outboxes", o->name, key), "%s: %s", config_quote(&l->top.config.arena, text), error);
-}
-
-static void
 set_outbox(struct loader *l, struct config_outbox *o)
 {
 	struct config *c = &l->top.config;
@@ -307,8 +296,6 @@ set_outbox(struct loader *l, struct config_outbox *o)
 			complain(l, path, "is missing, and so is database.conninfo: where is the outbox?");
 		o->conninfo = "";
 	}
-	check_template(l, o, "exchange", o->exchange);
-	check_template(l, o, "routing_key", o->routing_key);
 	if (o->poll_min_ms > o->poll_max_ms)
 		complain(l, path_of(l, "outboxes", o->name, "poll_min"), "%s is longer than poll_max, %s",
 		    config_duration_text(&c->arena, o->poll_min_ms), config_duration_text(&c->arena, o->poll_max_ms));
@@ -607,5 +594,14 @@ config_queue_find(const struct config *c, const char *name)
 	for (size_t i = 0; i < c->queue_count; i++)
 		if (strcmp(c->queues[i].name, name) == 0)
 			return &c->queues[i];
+	return NULL;
+}
+
+const struct config_outbox *
+config_outbox_find(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->outbox_count; i++)
+		if (strcmp(c->outboxes[i].name, name) == 0)
+			return &c->outboxes[i];
 	return NULL;
 }

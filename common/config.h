@@ -75,6 +75,7 @@ struct config_outbox {
 	enum config_order order;		/* AGGREGATE or NONE */
 	enum config_unroutable unroutable;
 	unsigned window;			/* unconfirmed at most, 1000 */
+	int64_t max_body_bytes;			/* larger payloads are not published: the broker would close the channel */
 	int64_t poll_min_ms, poll_max_ms;	/* 5, 250 */
 };
 
@@ -103,6 +104,7 @@ struct config {
 int	config_load(const char *file, struct config **, struct buf *errors) ATTR_MUST_CHECK ATTR_NONNULL;
 void	config_free(struct config **);
 const struct config_queue *config_queue_find(const struct config *, const char *name);
+const struct config_outbox *config_outbox_find(const struct config *, const char *name);
 /*
  * Where programs of ours may have put their stats files, best guess first, NULL-terminated, in the arena: run_dir of the file alone when it
  * says one; else what a writer would choose here, then all that a writer started in another way (by systemd, by hand) could have chosen.

@@ -7,7 +7,9 @@
 #include <limits.h>
 
 #include "common/config_read.h"
+#include "common/config_value.h"
 #include "common/envelope.h"
+#include "common/outbox_table.h"
 
 enum { KIB = 1024, SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 #define MIB ((int64_t)1024 * KIB)
@@ -92,6 +94,17 @@ check_type_from(const char *text, char *error, size_t error_size)
 {
 	return check_source(text, 1u << SOURCE_TYPE | 1u << SOURCE_ROUTING_KEY | 1u << SOURCE_HEADER,
 	    "\"type\", \"routing_key\" or \"header:NAME\"", error, error_size);
+}
+
+static bool
+check_template(const char *text, char *error, size_t error_size)
+{
+	struct outbox_template template;
+	struct arena arena = ARENA_INIT;
+	int status = outbox_template_parse(text, &arena, &template, error, error_size);
+
+	arena_release(&arena);
+	return status == 0;
 }
 
 #define IN(section, member)	.offset = offsetof(struct section, member)
@@ -199,15 +212,17 @@ const struct config_key config_keys[] = {
 	    .manual = "the database that holds the outbox" },
 	{ "outboxes.*.table", KEY_TEXT, .fallback = "pawl.outbox", .max = 127, IN(config_outbox, table), .manual = "the table" },
 	{ "outboxes.*.exchange", KEY_TEXT, KEY_REQUIRED | KEY_EMPTY, .max = TEXT_MAX, IN(config_outbox, exchange),
-	    .manual = "exchange to publish to; a template: \"orders\", \"{aggregatetype}\". It must exist; \"\" is the default exchange" },
+	    .check = check_template, .manual = "exchange to publish to; a template: \"orders\", \"{aggregatetype}\". It must exist; \"\" is the default exchange" },
 	{ "outboxes.*.routing_key", KEY_TEXT, KEY_EMPTY, .fallback = "{type}", .max = TEXT_MAX, IN(config_outbox, routing_key),
-	    .manual = "routing key; a template over the columns id, aggregatetype, aggregateid, type" },
+	    .check = check_template, .manual = "routing key; a template over the columns id, aggregatetype, aggregateid, type" },
 	{ "outboxes.*.order", KEY_WORD, .fallback = "aggregate", .words = "none aggregate", IN(config_outbox, order),
 	    .manual = "\"aggregate\": events of one aggregate one after the other; \"none\": as they come, faster" },
 	{ "outboxes.*.unroutable", KEY_WORD, .fallback = "hold", .words = "hold", .later = "park drop", IN(config_outbox, unroutable),
 	    .manual = "what becomes of an event that no queue takes: \"hold\", it waits and with it its aggregate" },
 	{ "outboxes.*.window", KEY_INT, .fallback = "1000", .min = 1, .max = 10000, IN(config_outbox, window),
 	    .manual = "most events that are published and not yet confirmed" },
+	{ "outboxes.*.max_body", KEY_SIZE, .fallback = "16MiB", .min = 1, .max = 128 * MIB, IN(config_outbox, max_body_bytes),
+	    .manual = "largest payload that is published; brokers from 4.0 on take 16 MiB unless told otherwise" },
 	{ "outboxes.*.poll_min", KEY_DURATION, .fallback = "5ms", .min = 1, .max = MINUTE, IN(config_outbox, poll_min_ms),
 	    .manual = "wait between two looks at the table while events come" },
 	{ "outboxes.*.poll_max", KEY_DURATION, .fallback = "250ms", .min = 1, .max = MINUTE, IN(config_outbox, poll_max_ms),
@@ -297,6 +312,33 @@ config_keys_nearest(const char *section, const char *name)
 		}
 	}
 	return nearest;
+}
+
+const char *
+config_keys_allowed(const struct config_key *key, struct arena *arena)
+{
+	const char *none = (key->flags & KEY_NONE) != 0 ? " or none" : "";
+	struct buf words = BUF_INIT;
+	const char *text;
+
+	switch (key->type) {
+	case KEY_INT:
+		return arena_printf(arena, "%lld to %lld", (long long)key->min, (long long)key->max);
+	case KEY_DURATION:
+	case KEY_DURATIONS:
+		return arena_printf(arena, "%s to %s%s", config_duration_text(arena, key->min), config_duration_text(arena, key->max), none);
+	case KEY_SIZE:
+		return arena_printf(arena, "%s to %s%s", config_size_text(arena, key->min), config_size_text(arena, key->max), none);
+	case KEY_BOOL:
+		return "true, false";
+	default:
+		break;
+	}
+	for (const char *c = key->words != NULL ? key->words : ""; *c != '\0'; c++)
+		buf_puts(&words, *c == ' ' ? ", " : (char[2]){ *c });
+	text = arena_strdup(arena, words.data);
+	buf_release(&words);
+	return text;
 }
 
 const char *

@@ -1,0 +1,407 @@
+/*
+ * outbox_blocked.c - aggregates whose first row could not be published.
+ *
+ * A blockage is one cause and all that waits for it. A missing exchange, a route that leads to no queue and a queue that takes nothing
+ * concern every aggregate that goes there: one row is tried for all of them, on a channel of its own, and when it gets through all go
+ * on. What is wrong with a row itself blocks its own aggregate. Nothing but the seq of the first row is kept of a blocked aggregate.
+ *
+ * A row without aggregate is blocked alone: an aggregate that is in no table stands for it.
+ */
+#include "outbox-relay/outbox_internal.h"
+
+#include <assert.h>
+
+#include "util/arena.h"
+
+enum {
+	RETRY_FIRST_MS = 1000, RETRY_MOST_MS = 60000,
+	NACK_FIRST_MS = 100, NACK_MOST_MS = 10000,
+	LOOK_MS = 50			/* looking for what is due walks over all blockages: not more often */
+};
+
+struct blockage {
+	struct blockage *next, *previous;
+	enum block_reason reason;
+	struct aggregate_list waiting;
+	struct aggregate *trying;	/* whose first row is tried for all */
+	struct backoff backoff;
+	struct clock_mono due, tried;
+	size_t key_len;			/* 0: not in the table of routes */
+	char key[];			/* reason, exchange, NUL, routing key */
+};
+
+static bool
+of_route(enum block_reason reason)
+{
+	return reason == BLOCK_NO_EXCHANGE || reason == BLOCK_UNROUTABLE || reason == BLOCK_NACKED;
+}
+
+/* A missing exchange is missing for every routing key. */
+static void
+make_key(struct buf *key, enum block_reason reason, struct slice exchange, struct slice routing_key)
+{
+	buf_clear(key);
+	if (!of_route(reason))
+		return;
+	buf_putc(key, (char)('a' + (int)reason));
+	buf_slice(key, exchange);
+	buf_putc(key, '\0');
+	if (reason != BLOCK_NO_EXCHANGE)
+		buf_slice(key, routing_key);
+}
+
+static struct blockage *
+find(const struct outbox *o, enum block_reason reason, struct slice exchange, struct slice routing_key)
+{
+	struct buf key = BUF_INIT;
+	struct blockage *found;
+
+	make_key(&key, reason, exchange, routing_key);
+	found = table_get(&o->blocked.routes, key.data, key.len);
+	buf_release(&key);
+	return found;
+}
+
+static struct blockage *
+blockage_new(struct outbox *o, enum block_reason reason, const struct buf *key)
+{
+	struct blockage *b = xcalloc(1, sizeof(*b) + key->len + 1);
+
+	b->reason = reason;
+	b->key_len = key->len;
+	if (key->len > 0) {
+		memcpy(b->key, key->data, key->len);
+		(void)table_put(&o->blocked.routes, b->key, b->key_len, b);
+	}
+	if (reason == BLOCK_UNROUTABLE)
+		o->blocked.unroutable++;
+	if (reason == BLOCK_NACKED)
+		backoff_init(&b->backoff, NACK_FIRST_MS, NACK_MOST_MS);
+	else
+		backoff_init(&b->backoff, RETRY_FIRST_MS, RETRY_MOST_MS);
+	b->previous = o->blocked.tail;
+	if (o->blocked.tail != NULL)
+		o->blocked.tail->next = b;
+	else
+		o->blocked.head = b;
+	o->blocked.tail = b;
+	return b;
+}
+
+static void
+blockage_free(struct outbox *o, struct blockage *b)
+{
+	if (b->key_len > 0)
+		(void)table_remove(&o->blocked.routes, b->key, b->key_len);
+	if (b->reason == BLOCK_UNROUTABLE)
+		o->blocked.unroutable--;
+	if (b->previous != NULL)
+		b->previous->next = b->next;
+	else
+		o->blocked.head = b->next;
+	if (b->next != NULL)
+		b->next->previous = b->previous;
+	else
+		o->blocked.tail = b->previous;
+	free(b);
+}
+
+static void
+set_due(struct outbox *o, struct blockage *b, struct clock_mono due)
+{
+	b->due = due;
+	if (due.ns < o->blocked.next.ns)
+		o->blocked.next = due;
+}
+
+/* One more waits for b. */
+static void
+wait_for(struct outbox *o, struct aggregate *aggregate, struct blockage *b)
+{
+	aggregate->blockage = b;
+	aggregate->list = AGGREGATE_BLOCKED;
+	aggregate_list_append(&b->waiting, aggregate);
+	o->blocked.aggregates++;
+	stats_set(&outbox_stats(o)->blocked_aggregates, o->blocked.aggregates);
+}
+
+static void
+leave(struct outbox *o, struct aggregate *aggregate)
+{
+	struct blockage *b = aggregate->blockage;
+
+	if (b->trying == aggregate)
+		b->trying = NULL;
+	aggregate_list_remove(&b->waiting, aggregate);
+	aggregate->blockage = NULL;
+	aggregate->list = AGGREGATE_FLOWING;
+	o->blocked.aggregates--;
+	stats_set(&outbox_stats(o)->blocked_aggregates, o->blocked.aggregates);
+}
+
+/* Its rows are read again, from the first one on. */
+static void
+release(struct outbox *o, struct aggregate *aggregate)
+{
+	leave(o, aggregate);
+	if (aggregate->key_len == 0) {
+		seq_list_add(&o->blocked.again, aggregate->blocked_seq);
+		free(aggregate);
+		return;
+	}
+	if (aggregate->blocked_seq < aggregate->dropped_from)
+		aggregate->dropped_from = aggregate->blocked_seq;
+	outbox_next_row(o, aggregate);
+}
+
+static void
+release_all(struct outbox *o, struct blockage *b)
+{
+	while (b->waiting.head != NULL)
+		release(o, b->waiting.head);
+	blockage_free(o, b);
+	outbox_wake(o);
+}
+
+static void
+name_row(const struct row *row, char *text, size_t size)
+{
+	const struct slice *type = &row->columns[OUTBOX_AGGREGATE_TYPE], *id = &row->columns[OUTBOX_AGGREGATE_ID];
+
+	if (id->data == NULL)
+		(void)snprintf(text, size, "event %lld", (long long)row->seq);
+	else
+		(void)snprintf(text, size, "event %lld of aggregate \"%.100s/%.100s\"", (long long)row->seq, type->data == NULL ? "" : type->data, id->data);
+}
+
+static void
+complain(struct outbox *o, const struct row *row, enum block_reason reason, struct slice text)
+{
+	struct slice exchange = { "", 0 }, routing_key = { "", 0 };
+	char name[256], ignored[256];
+
+	name_row(row, name, sizeof(name));
+	if (row_route(&o->window.router, row, &exchange, &routing_key, ignored, sizeof(ignored)) != 0)
+		exchange = routing_key = (struct slice){ "", 0 };
+	switch (reason) {
+	case BLOCK_NO_EXCHANGE:
+		log_warning("%s and all that goes to exchange \"%.*s\" waits: the exchange does not exist; start the worker whose queue is bound to it, "
+		    "or declare it", name, (int)exchange.len, exchange.data);
+		break;
+	case BLOCK_UNROUTABLE:
+		log_warning("%s and all that waits behind such events waits: no queue is bound to exchange \"%.*s\" for routing key \"%.*s\"; start the "
+		    "worker that binds one", name, (int)exchange.len, exchange.data, (int)routing_key.len, routing_key.data);
+		break;
+	case BLOCK_NACKED:
+		log_complain(&o->blocked.nacks, LOG_LEVEL_WARNING, "%s waits: the broker did not take it (exchange \"%.*s\", routing key \"%.*s\"); "
+		    "a queue is full or has no majority; trying again", name, (int)exchange.len, exchange.data, (int)routing_key.len, routing_key.data);
+		break;
+	case BLOCK_PRECONDITION:
+		log_warning("%s waits: the broker refused it: %.*s; mend the row, or the broker's limits, or delete the row; trying again", name,
+		    (int)text.len, text.data);
+		break;
+	case BLOCK_REFUSED:
+		log_warning("%s waits: it cannot be published: %.*s; mend the row or delete it", name, (int)text.len, text.data);
+		break;
+	case BLOCK_REASONS:
+		break;
+	}
+}
+
+/* Tried in vain: next time another one's row, so that one that is deleted or held up otherwise does not keep the others. */
+static void
+still_blocked(struct outbox *o, struct blockage *b, struct aggregate *aggregate)
+{
+	b->trying = NULL;
+	b->tried = clock_mono_now();
+	aggregate_list_remove(&b->waiting, aggregate);
+	aggregate_list_append(&b->waiting, aggregate);
+	set_due(o, b, clock_mono_after_ms(b->tried, backoff_next_ms(&b->backoff)));
+}
+
+void
+outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, struct slice text)
+{
+	struct row *row = *rowp;
+	struct aggregate *aggregate = row->aggregate;
+	struct slice exchange, routing_key;
+	struct buf key = BUF_INIT;
+	struct blockage *b = NULL, *former;
+	char ignored[256];
+
+	if (aggregate == NULL) {
+		aggregate = aggregate_new((struct slice){ NULL, 0 }, 0);
+		aggregate_insert(aggregate, row);
+	}
+	assert(aggregate->head == row);
+	former = aggregate->blockage;
+	if (row_route(&o->window.router, row, &exchange, &routing_key, ignored, sizeof(ignored)) == 0)
+		make_key(&key, reason, exchange, routing_key);
+	if (key.len > 0)
+		b = table_get(&o->blocked.routes, key.data, key.len);
+	if (former != NULL && (former == b || (former->reason == reason && !of_route(reason)))) {
+		still_blocked(o, former, aggregate);
+	} else {
+		if (former != NULL) {
+			/* A new cause: the former one is gone, for the others, too. */
+			leave(o, aggregate);
+			release_all(o, former);
+		}
+		if (b == NULL) {
+			complain(o, row, reason, text);
+			b = blockage_new(o, reason, &key);
+			b->tried = clock_mono_now();
+			set_due(o, b, clock_mono_after_ms(b->tried, backoff_next_ms(&b->backoff)));
+		}
+		if (aggregate->list == AGGREGATE_LAGGING)
+			aggregate_list_remove(&o->lagging, aggregate);
+		else if (aggregate->list == AGGREGATE_CATCHING_UP)
+			aggregate_list_remove(&o->reader.catching_up, aggregate);
+		wait_for(o, aggregate, b);
+	}
+	aggregate->blocked_seq = row->seq;
+	outbox_drop_aggregate(o, aggregate);
+	*rowp = NULL;
+	buf_release(&key);
+	outbox_wake(o);
+}
+
+bool
+outbox_exchange_is_missing(const struct outbox *o, struct slice exchange)
+{
+	return o->blocked.routes.count > 0 && find(o, BLOCK_NO_EXCHANGE, exchange, (struct slice){ NULL, 0 }) != NULL;
+}
+
+/* Not tried at once: of a headers exchange one message can be routed and the next one not, and they must not push each other on for ever. */
+void
+outbox_route_works(struct outbox *o, const struct row *row)
+{
+	struct slice exchange, routing_key;
+	struct blockage *b;
+	char ignored[256];
+
+	if (o->blocked.unroutable == 0 || row_route(&o->window.router, row, &exchange, &routing_key, ignored, sizeof(ignored)) != 0)
+		return;
+	b = find(o, BLOCK_UNROUTABLE, exchange, routing_key);
+	if (b != NULL && b->due.ns > clock_mono_after_ms(b->tried, RETRY_FIRST_MS).ns)
+		set_due(o, b, clock_mono_after_ms(b->tried, RETRY_FIRST_MS));
+}
+
+void
+outbox_unblock(struct outbox *o, struct aggregate *aggregate)
+{
+	struct blockage *b = aggregate->blockage;
+	size_t others;
+
+	leave(o, aggregate);
+	others = b->waiting.count;
+	if (b->reason == BLOCK_NACKED)
+		log_recovered(&o->blocked.nacks, "the broker takes events again");
+	else
+		log_info("event %lld got through%s", (long long)aggregate->blocked_seq, others == 0 ? "" : "; what waited with it goes on");
+	release_all(o, b);
+}
+
+void
+outbox_blocked_due(struct outbox *o, struct clock_mono now, struct seq_list *seqs)
+{
+	struct clock_mono next = { INT64_MAX };
+
+	assert(o->blocked.asked_count == 0);
+	if (o->blocked.head == NULL)
+		return;
+	if (o->blocked.next.ns > now.ns) {
+		outbox_due(o, now, o->blocked.next);
+		return;
+	}
+	for (struct blockage *b = o->blocked.head; b != NULL; b = b->next) {
+		if (b->trying != NULL)
+			continue;
+		if (b->due.ns <= now.ns && o->blocked.asked_count < OUTBOX_PROBES) {
+			b->trying = b->waiting.head;
+			o->blocked.asked[o->blocked.asked_count++] = b;
+			seq_list_add(seqs, b->trying->blocked_seq);
+		} else if (b->due.ns < next.ns) {
+			next = b->due;
+		}
+	}
+	if (next.ns < clock_mono_after_ms(now, LOOK_MS).ns)
+		next = clock_mono_after_ms(now, LOOK_MS);
+	o->blocked.next = next;
+}
+
+void
+outbox_blocked_row(struct outbox *o, struct row *row)
+{
+	for (size_t i = 0; i < o->blocked.asked_count; i++) {
+		struct aggregate *aggregate = o->blocked.asked[i] == NULL ? NULL : o->blocked.asked[i]->trying;
+
+		if (aggregate == NULL || aggregate->blocked_seq != row->seq)
+			continue;
+		o->blocked.asked[i] = NULL;
+		outbox_keep_row(o, row);
+		aggregate_insert(aggregate, row);
+		row->state = ROW_PROBE;
+		row_list_append(&o->window.probes, row);
+		return;
+	}
+	row_free(&row);
+}
+
+/* Somebody deleted it: the rows behind it can go on, and another one's row is tried for the others. */
+static void
+first_row_is_gone(struct outbox *o, struct blockage *b)
+{
+	struct aggregate *aggregate = b->trying;
+
+	log_info("event %lld, which could not be published, is no longer there", (long long)aggregate->blocked_seq);
+	outbox_unmark_dropped(o, aggregate->blocked_seq);
+	leave(o, aggregate);
+	if (aggregate->key_len == 0)
+		free(aggregate);
+	else
+		outbox_next_row(o, aggregate);
+	if (b->waiting.count == 0)
+		blockage_free(o, b);
+	else
+		set_due(o, b, clock_mono_now());
+}
+
+void
+outbox_blocked_gone(struct outbox *o)
+{
+	for (size_t i = 0; i < o->blocked.asked_count; i++)
+		if (o->blocked.asked[i] != NULL)
+			first_row_is_gone(o, o->blocked.asked[i]);
+	o->blocked.asked_count = 0;
+}
+
+void
+outbox_blocked_untried(struct outbox *o)
+{
+	for (size_t i = 0; i < o->blocked.asked_count; i++)
+		if (o->blocked.asked[i] != NULL)
+			still_blocked(o, o->blocked.asked[i], o->blocked.asked[i]->trying);
+	o->blocked.asked_count = 0;
+}
+
+void
+outbox_blocked_reset(struct outbox *o)
+{
+	while (o->blocked.head != NULL) {
+		struct blockage *b = o->blocked.head;
+
+		while (b->waiting.head != NULL) {
+			struct aggregate *aggregate = b->waiting.head;
+
+			leave(o, aggregate);
+			if (aggregate->key_len == 0)
+				free(aggregate);
+		}
+		blockage_free(o, b);
+	}
+	table_release(&o->blocked.routes);
+	seq_list_release(&o->blocked.again);
+	o->blocked.asked_count = 0;
+	o->blocked.next = (struct clock_mono){ INT64_MAX };
+}

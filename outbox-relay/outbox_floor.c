@@ -1,0 +1,157 @@
+/*
+ * outbox_floor.c - the floor: no row will appear at or below it that has not been seen. So reading starts there, and neither dead rows
+ * nor those that wait for something are walked over again.
+ *
+ * Rows can become visible in another order than that of seq: a transaction draws its numbers early and commits late. But who draws a
+ * number by inserting holds the table's RowExclusiveLock from before the insert to its end. So, for a cursor C: everybody who holds this
+ * lock after a read that has seen a row at C may still commit rows at or below C; nobody else can, because numbers are drawn in
+ * the order of time (outbox_table.c checks that) and the one of C was drawn before that read. When all of those have ended (a
+ * transaction's rows are visible before its locks go), one more look from the old floor finds what they committed, and C is the floor.
+ *
+ * A transaction that is prepared changes its name in the list of locks. So each prepared one that was not there at the look before counts
+ * as one that was waited for, as long as any is.
+ */
+#include "outbox-relay/outbox_internal.h"
+
+#include "util/arena.h"
+#include "util/pg.h"
+
+enum { AGAIN_MS = 20, RAISE_MS = 50, FAILED_MS = 1000, PURGE_LEAST = 4096 };
+
+static void
+clear_names(struct table *names)
+{
+	void *name;
+
+	for (size_t at = 0; (name = table_next(names, &at)) != NULL;)
+		free(name);
+	table_release(names);
+}
+
+static void
+add_name(struct table *names, const char *text)
+{
+	size_t len = strlen(text);
+	char *name;
+
+	if (table_get(names, text, len) != NULL)
+		return;
+	name = xstrdup(text);
+	(void)table_put(names, name, len, name);
+}
+
+static bool
+has_name(const struct table *names, const char *text)
+{
+	return table_get(names, text, strlen(text)) != NULL;
+}
+
+/* One look at who holds the lock: name, prepared. */
+static void
+look(struct outbox_floor *f, const struct pg_result *result)
+{
+	struct table left = TABLE_INIT, prepared = TABLE_INIT;
+	bool first = f->state == FLOOR_IDLE;
+
+	for (int i = 0; i < pg_rows(result); i++) {
+		const char *name = pg_value(result, i, 0);
+		bool is_prepared = pg_value(result, i, 1) != NULL && strcmp(pg_value(result, i, 1), "t") == 0;
+
+		if (name == NULL)
+			continue;
+		if (is_prepared)
+			add_name(&prepared, name);
+		if (first || has_name(&f->waiting, name) || (is_prepared && !has_name(&f->prepared, name)))
+			add_name(&left, name);
+	}
+	clear_names(&f->waiting);
+	clear_names(&f->prepared);
+	f->waiting = left;
+	f->prepared = prepared;
+	f->state = f->waiting.count == 0 ? FLOOR_CLEAR : FLOOR_WAITING;
+}
+
+static void
+answered(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	struct outbox_floor *f = &o->floor;
+	const struct log_context *former = log_push(&o->context);
+	struct clock_mono now = clock_mono_now();
+
+	f->asking = false;
+	if (error != NULL) {
+		log_complain(&f->complaint, LOG_LEVEL_WARNING, "could not see who writes to the table: %s", error->text);
+		f->next = clock_mono_after_ms(now, FAILED_MS);
+	} else {
+		look(f, *result);
+		f->next = clock_mono_after_ms(now, AGAIN_MS);
+	}
+	outbox_wake(o);
+	log_pop(former);
+}
+
+void
+outbox_floor_work(struct outbox *o, struct clock_mono now)
+{
+	struct outbox_floor *f = &o->floor;
+
+	if (!o->table.append_only || f->asking || f->state == FLOOR_CLEAR || relay_is_draining(o->relay))
+		return;
+	if (f->state == FLOOR_IDLE && o->reader.cursor == o->reader.floor)
+		return;
+	if (f->next.ns > now.ns) {
+		outbox_due(o, now, f->next);
+		return;
+	}
+	if (f->state == FLOOR_IDLE)
+		f->candidate = o->reader.cursor;
+	f->asking = true;
+	outbox_execute(o, answered, "writers", 0, NULL);
+}
+
+bool
+outbox_floor_is_clear(const struct outbox *o)
+{
+	return o->floor.state == FLOOR_CLEAR;
+}
+
+/* Marks of rows below the floor tell nothing that the floor does not. */
+static void
+purge(struct outbox *o)
+{
+	struct seq_list below = { NULL, 0, 0 };
+	const struct seq_map_entry *entry;
+
+	for (size_t at = 0; (entry = seq_map_next(&o->known, &at)) != NULL;)
+		if (entry->value == DROPPED && entry->seq <= o->reader.floor)
+			seq_list_add(&below, entry->seq);
+	for (size_t i = 0; i < below.count; i++)
+		seq_map_remove(&o->known, below.items[i]);
+	o->dropped -= below.count;
+	seq_list_release(&below);
+}
+
+void
+outbox_floor_rise(struct outbox *o)
+{
+	struct outbox_floor *f = &o->floor;
+
+	o->reader.floor = f->candidate;
+	f->state = FLOOR_IDLE;
+	f->next = clock_mono_after_ms(clock_mono_now(), RAISE_MS);
+	if (o->dropped >= PURGE_LEAST)
+		purge(o);
+}
+
+void
+outbox_floor_reset(struct outbox *o)
+{
+	struct outbox_floor *f = &o->floor;
+
+	clear_names(&f->waiting);
+	clear_names(&f->prepared);
+	f->state = FLOOR_IDLE;
+	f->asking = false;
+	f->next = (struct clock_mono){ 0 };
+}

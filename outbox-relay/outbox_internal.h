@@ -1,0 +1,242 @@
+/*
+ * outbox_internal.h - the parts of an outbox. For outbox*.c, and relay.c, which gives them their turns.
+ *
+ *   outbox.c          its state, and the order in which the parts get their turn
+ *   outbox_lead.c     what the table is; the advisory lock
+ *   outbox_read.c     reading: one statement at a time, rows into memory
+ *   outbox_floor.c    below which seq nothing new can appear
+ *   outbox_publish.c  issuing, the window
+ *   outbox_settle.c   what the broker answers; deleting
+ *   outbox_blocked.c  aggregates whose first row could not be published
+ *
+ * The life of a row's seq in 'known':  (read) struct row -> (confirmed) CONFIRMED -> (its delete was answered) not there
+ *                                      (let go of) DROPPED -> (read again) struct row
+ * A visible row at or below the cursor and above the floor that is not known was committed late.
+ */
+#ifndef PAWL_OUTBOX_RELAY_OUTBOX_INTERNAL_H
+#define PAWL_OUTBOX_RELAY_OUTBOX_INTERNAL_H
+#include "outbox-relay/outbox.h"
+#include "outbox-relay/relay.h"
+#include "outbox-relay/row.h"
+#include "outbox-relay/seq_map.h"
+#include "util/backoff.h"
+#include "util/buf.h"
+#include "util/log.h"
+#include "util/table.h"
+
+enum {
+	OUTBOX_BATCH = 1000,			/* rows of one read, seqs of one delete, at most */
+	OUTBOX_READ_BYTES = 8 * 1024 * 1024,	/* payloads of one read, as stored */
+	OUTBOX_MEMORY_BYTES = 64 * 1024 * 1024,	/* rows in memory, all outboxes together */
+	OUTBOX_WINDOW_BYTES = 16 * 1024 * 1024,	/* unconfirmed */
+	OUTBOX_AGGREGATE_ROWS = 64,		/* in memory, of one aggregate */
+	OUTBOX_AGGREGATE_LOW = 16,		/* so few left: catch up */
+	OUTBOX_BLOCKED_MOST = 65536		/* blocked aggregates; with more of them nothing new is read */
+};
+
+enum outbox_state {
+	OUTBOX_DOWN,		/* no database session */
+	OUTBOX_CHECKING,	/* asking what the table is */
+	OUTBOX_UNFIT,		/* the table cannot be relayed as it is; asked again later */
+	OUTBOX_STANDBY,		/* tries to get the lock */
+	OUTBOX_LEADING,
+	OUTBOX_RESIGNING,	/* gives the lock to one who has a broker */
+	OUTBOX_STATES
+};
+
+/* Seqs, as they are confirmed or looked for. */
+struct seq_list { int64_t *items; size_t count, cap; };
+void	seq_list_add(struct seq_list *, int64_t) ATTR_NONNULL;
+void	seq_list_sort(struct seq_list *) ATTR_NONNULL;
+void	seq_list_release(struct seq_list *) ATTR_NONNULL;
+void	seq_list_text(const struct seq_list *, struct buf *) ATTR_NONNULL;	/* "{1,2,3}" */
+void	seq_list_parse(struct seq_list *, const char *) ATTR_NONNULL;		/* adds what such a text holds */
+
+/* Marks in 'known' for what is not in memory. */
+extern char outbox_dropped[], outbox_confirmed[];
+#define DROPPED ((void *)outbox_dropped)
+#define CONFIRMED ((void *)outbox_confirmed)
+
+enum reading {
+	READING_NOTHING,
+	READING_AHEAD,		/* what is new */
+	READING_LATE,		/* what was committed late; the rows ahead are held meanwhile */
+	READING_CATCH_UP,	/* dropped rows of aggregates that can go on */
+	READING_AGAIN,		/* rows without aggregate that can go on */
+	READING_PROBE		/* first rows of blocked aggregates that shall be tried */
+};
+struct outbox_reader {
+	enum reading reading;
+	struct clock_mono started;
+	int64_t cursor;			/* all rows that were visible up to here have been seen */
+	int64_t floor;			/* none will appear at or below here */
+	unsigned limit;			/* of the next read: grows and shrinks with what reads cost */
+	int64_t interval_ms;
+	struct clock_mono next;		/* when to look ahead again */
+	bool found_nothing;		/* the last look ahead */
+	bool turn;			/* catching up had the last turn */
+	unsigned asked_rows;		/* limit of the read that is under way */
+	struct pg_result *held;		/* rows ahead, until the late ones and the fence are here */
+	bool late_partial;		/* more late rows than were fetched: the held ones must be read again */
+	struct seq_list asked;		/* LATE, AGAIN, PROBE: what was asked for */
+	bool clears_floor;		/* begun when nobody was left who could have rows below the floor's candidate */
+	struct aggregate_list catching_up;
+	struct log_complaint complaint, full_complaint;
+};
+
+enum floor_state { FLOOR_IDLE, FLOOR_WAITING, FLOOR_CLEAR };
+struct outbox_floor {
+	enum floor_state state;
+	bool asking;
+	int64_t candidate;
+	struct table waiting;		/* transactions that may have rows at or below it under way: texts of ours */
+	struct table prepared;		/* all that were prepared at the last look */
+	struct clock_mono next;
+	struct log_complaint complaint;
+};
+
+struct outbox_window {
+	struct amqp_channel *channel, *probe;
+	struct row_list ready, issued, suspects, probes;
+	struct row_list orphans;	/* unconfirmed rows of an earlier session */
+	size_t issued_bytes;
+	struct row *probed;		/* unconfirmed on the probe channel */
+	int suspect_code;		/* 404 or 406: what closed the channel */
+	struct row_message_maker maker;	/* of the message that is being issued */
+	struct row_message_maker router;	/* for routes at any other time: answers are read while a message is being issued */
+};
+
+struct outbox_settling {
+	struct seq_list confirmed;	/* to be deleted */
+	struct clock_mono since;	/* when the first of them came */
+	struct seq_list deleting;	/* the delete is under way */
+	bool busy;
+	struct clock_mono retry;	/* not before, after a failure */
+	struct backoff backoff;
+	struct log_complaint complaint;
+};
+
+enum { OUTBOX_PROBES = 64 };
+struct outbox_blocked {
+	struct blockage *head, *tail;
+	struct table routes;		/* those that are about a route, by key */
+	size_t unroutable;		/* how many of these are BLOCK_UNROUTABLE */
+	size_t aggregates;
+	struct seq_list again;		/* rows without aggregate that can go on */
+	struct blockage *asked[OUTBOX_PROBES];	/* whose first rows are being read */
+	size_t asked_count;
+	struct clock_mono next;		/* none is due before */
+	struct log_complaint nacks;
+};
+
+struct outbox {
+	struct relay *relay;
+	const struct config_outbox *config;
+	struct database *database;
+	struct database_user user;
+	struct amqp_publisher *publisher;
+	struct stats_page *page;	/* never NULL */
+	struct stats_page own_page;	/* where there is no file */
+	struct log_context context;
+	unsigned number, checks;	/* in the names of prepared statements */
+
+	enum outbox_state state;
+	struct outbox_table table;
+	struct arena templates;
+	struct outbox_template exchange, routing_key;
+	struct loop_timer timer;
+	struct outbox *next_awake;	/* in the list of those that were woken */
+	bool awake;
+	int64_t wait_ms;		/* gathered while working: when to work again */
+	struct clock_mono next_check;	/* UNFIT, STANDBY: when to ask again */
+	struct backoff check_backoff;
+	struct log_complaint complaint;
+	bool trying, standing_by;	/* the lock is being tried; it was said that another one leads */
+	struct clock_mono broker_lost_since;	/* LEADING: 0 while there is one */
+	char backend_pid[16];		/* as the session itself says */
+
+	struct seq_map known;
+	struct table aggregates;
+	struct aggregate_list lagging;	/* AGGREGATE_LAGGING */
+	size_t rows;			/* in memory, orphans aside */
+	size_t dropped;			/* marks in 'known' */
+
+	struct outbox_reader reader;
+	struct outbox_floor floor;
+	struct outbox_window window;
+	struct outbox_settling settling;
+	struct outbox_blocked blocked;
+};
+
+/* outbox.c */
+void	outbox_wake(struct outbox *) ATTR_NONNULL;
+void	outbox_due_ms(struct outbox *, int64_t ms) ATTR_NONNULL;	/* while working: work again in so many ms at the latest */
+void	outbox_due(struct outbox *, struct clock_mono now, struct clock_mono at) ATTR_NONNULL;
+void	outbox_set_state(struct outbox *, enum outbox_state) ATTR_NONNULL;
+void	outbox_forget(struct outbox *) ATTR_NONNULL;		/* the session is lost: what is in memory is no longer ours */
+void	outbox_statement(const struct outbox *, const char *which, char name[32]) ATTR_NONNULL;
+void	outbox_execute(struct outbox *, database_fn *, const char *which, int n, const char *const *values);
+bool	outbox_may_issue(const struct outbox *, struct clock_mono now) ATTR_NONNULL;
+struct stats_outbox *outbox_stats(struct outbox *) ATTR_NONNULL;
+/* Rows and aggregates. */
+void	outbox_keep_row(struct outbox *, struct row *) ATTR_NONNULL;	/* is in memory and known from now on */
+void	outbox_let_go(struct outbox *, struct row **) ATTR_NONNULL;	/* no longer in memory; it is in no list. 'known' is the caller's business */
+void	outbox_take_row(struct outbox *, struct row *) ATTR_NONNULL;	/* a new one: kept, ready when it is its turn; or dropped. Takes it */
+void	outbox_pop_row(struct outbox *, struct row **) ATTR_NONNULL;	/* the head of its aggregate is settled: let go of it, the next one is ready */
+void	outbox_next_row(struct outbox *, struct aggregate *) ATTR_NONNULL;	/* the head, if there is one, is ready; what has no rows left is caught up or freed */
+void	outbox_drop_aggregate(struct outbox *, struct aggregate *) ATTR_NONNULL;	/* all of its rows, which are in no list */
+void	outbox_mark_dropped(struct outbox *, int64_t seq) ATTR_NONNULL;
+void	outbox_unmark_dropped(struct outbox *, int64_t seq) ATTR_NONNULL;
+void	outbox_add_row(struct outbox *, struct aggregate *, struct row *) ATTR_NONNULL;	/* kept; ready when it is its turn */
+void	outbox_caught_up(struct outbox *, struct aggregate *) ATTR_NONNULL;	/* for now: out of the reader's list, back to lagging or flowing */
+
+/* outbox_lead.c */
+void	outbox_lead_check(struct outbox *) ATTR_NONNULL;
+void	outbox_lead_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+
+/* outbox_read.c */
+void	outbox_read_start(struct outbox *) ATTR_NONNULL;
+void	outbox_read_reset(struct outbox *) ATTR_NONNULL;
+void	outbox_read_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+
+/* outbox_floor.c */
+void	outbox_floor_reset(struct outbox *) ATTR_NONNULL;
+void	outbox_floor_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+bool	outbox_floor_is_clear(const struct outbox *) ATTR_NONNULL;
+void	outbox_floor_rise(struct outbox *) ATTR_NONNULL;	/* a look ahead that was begun when it was clear has taken in all that it found */
+
+/* outbox_publish.c */
+void	outbox_publish_init(struct outbox *) ATTR_NONNULL;
+void	outbox_publish_release(struct outbox *) ATTR_NONNULL;
+void	outbox_publish_reset(struct outbox *) ATTR_NONNULL;
+void	outbox_publish_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+void	outbox_publish_tick(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+
+/* outbox_settle.c */
+void	outbox_settle_row(struct outbox *, struct row *, enum amqp_outcome, struct slice text) ATTR_NONNULL;	/* it is in no list */
+void	outbox_settle_reset(struct outbox *) ATTR_NONNULL;
+void	outbox_settle_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+
+/* outbox_blocked.c */
+enum block_reason {
+	BLOCK_NO_EXCHANGE,	/* of a route: one row of it is tried for all */
+	BLOCK_UNROUTABLE,
+	BLOCK_NACKED,
+	BLOCK_PRECONDITION,	/* of the row itself */
+	BLOCK_REFUSED,
+	BLOCK_REASONS
+};
+void	outbox_blocked_reset(struct outbox *) ATTR_NONNULL;
+/* The row, the head of its aggregate and in no list, cannot be published: it and what is behind it is dropped and waits. Takes the row. */
+void	outbox_block(struct outbox *, struct row **, enum block_reason, struct slice text) ATTR_NONNULL;
+bool	outbox_exchange_is_missing(const struct outbox *, struct slice exchange) ATTR_NONNULL;
+/* A row was confirmed that nothing blocked: what waits for its route is tried soon. */
+void	outbox_route_works(struct outbox *, const struct row *) ATTR_NONNULL;
+/* The first row of a blocked aggregate was confirmed: it can go on, and whoever waits for the same. */
+void	outbox_unblock(struct outbox *, struct aggregate *) ATTR_NONNULL;
+/* First rows that are due to be tried: their seqs. They are then under way; each ends in outbox_blocked_row() or outbox_blocked_gone(). */
+void	outbox_blocked_due(struct outbox *, struct clock_mono now, struct seq_list *) ATTR_NONNULL;
+void	outbox_blocked_row(struct outbox *, struct row *) ATTR_NONNULL;	/* takes the row */
+void	outbox_blocked_gone(struct outbox *) ATTR_NONNULL;		/* all that were due and did not come */
+void	outbox_blocked_untried(struct outbox *) ATTR_NONNULL;		/* the same, but they could not be read: later */
+#endif

@@ -1,0 +1,605 @@
+/*
+ * outbox_read.c - from the table into memory. One reading is under way at a time.
+ *
+ * Looking ahead is one statement, so one snapshot: the seqs of all visible rows between floor and cursor, and the next rows behind the
+ * cursor. A seq at or below the cursor that is not known was committed late. Such rows are fetched and taken before those ahead.
+ *
+ * Why the order within an aggregate holds if writers lock the aggregate before they insert (and seq is drawn in the order of time): let
+ * a and b be rows of one aggregate, a.seq < b.seq. The writer of b got the lock when the writer of a had committed, so every snapshot that
+ * shows b shows a. When b is taken, a reading that has shown b is the source. Either a was taken or known before; or it is shown by
+ * the same reading: ahead with b, in front of it, as rows come in order of seq; or late, and then it is taken before all that is ahead
+ * (if not all late rows can be fetched at once, nothing that is ahead is taken). A row that is let go of again lets go of all of its
+ * aggregate behind it, and they are read again in order of seq (catching up); what comes new meanwhile stays behind them.
+ *
+ * A row is taken only when the WAL is on disk up to a position that is behind the commits of all rows of the snapshot.
+ *
+ * Requests are answered in order and there is one reading at a time. So a catch-up, which sees all that the looks ahead before it have
+ * seen, has for its aggregates everything up to the cursor.
+ */
+#include "outbox-relay/outbox_internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "util/arena.h"
+#include "util/pg.h"
+
+enum {
+	LIMIT_FIRST = 250, LIMIT_LEAST = 16,
+	SLOW_MS = 300, QUICK_MS = 100,		/* a read that takes longer, shorter: smaller, larger ones. The lease depends on quick answers */
+	CATCH_UP_AGGREGATES = 256,
+	FAILED_MS = 1000
+};
+
+struct number { char text[24]; };
+
+static const char *
+number(struct number *n, long long value)
+{
+	(void)snprintf(n->text, sizeof(n->text), "%lld", value);
+	return n->text;
+}
+
+static size_t
+rows_most(const struct outbox *o)
+{
+	return (size_t)4 * o->config->window < 64 ? 64 : (size_t)4 * o->config->window;
+}
+
+/* Rows that may be read now; 0: first some have to go. */
+static unsigned
+room(const struct outbox *o)
+{
+	size_t most = rows_most(o), left = o->rows >= most ? 0 : most - o->rows;
+	size_t want = o->reader.limit < most / 4 ? o->reader.limit : most / 4;
+
+	if (left < want || (o->rows > 0 && relay_bytes(o->relay) + OUTBOX_READ_BYTES > OUTBOX_MEMORY_BYTES))
+		return 0;
+	return (unsigned)(left < o->reader.limit ? left : o->reader.limit);
+}
+
+static void
+begin(struct outbox *o, enum reading reading)
+{
+	struct outbox_reader *r = &o->reader;
+
+	assert(r->reading == READING_NOTHING);
+	r->reading = reading;
+	r->started = clock_mono_now();
+	stats_add(&outbox_stats(o)->reads, 1);
+}
+
+static void
+end(struct outbox *o)
+{
+	struct outbox_reader *r = &o->reader;
+
+	pg_result_free(&r->held);
+	r->asked.count = 0;
+	r->reading = READING_NOTHING;
+	outbox_wake(o);
+}
+
+static void
+failed(struct outbox *o, const struct pg_error *error)
+{
+	log_complain(&o->reader.complaint, LOG_LEVEL_WARNING, "could not read table %s, trying again: %s", o->table.name, error->text);
+	o->reader.next = clock_mono_after_ms(clock_mono_now(), FAILED_MS);
+	end(o);
+	if (error->class == PG_CLASS_STALE)
+		database_restart(o->database, "the table was changed");
+}
+
+static size_t
+payload_bytes(const struct pg_result *result)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < pg_rows(result); i++)
+		bytes += pg_value_len(result, i, OUTBOX_PAYLOAD);
+	return bytes;
+}
+
+static void
+adapt_limit(struct outbox *o, const struct pg_result *result)
+{
+	struct outbox_reader *r = &o->reader;
+	int64_t ms = clock_ms_between(r->started, clock_mono_now());
+	unsigned rows = (unsigned)pg_rows(result);
+
+	if (ms > SLOW_MS)
+		r->limit = r->limit / 2 < LIMIT_LEAST ? LIMIT_LEAST : r->limit / 2;
+	else if (ms < QUICK_MS && rows >= r->limit && payload_bytes(result) < OUTBOX_READ_BYTES / 4)
+		r->limit = r->limit * 2 > OUTBOX_BATCH ? OUTBOX_BATCH : r->limit * 2;
+}
+
+static int64_t
+seq_of(const struct pg_result *result, int row)
+{
+	return strtoll(pg_value(result, row, OUTBOX_SEQ), NULL, 10);
+}
+
+/* Rows there were within the limit of rows; the result has fewer when they are large. */
+static int
+total_of(const struct pg_result *result)
+{
+	const char *total = pg_rows(result) == 0 ? NULL : pg_value(result, 0, OUTBOX_TOTAL);
+
+	return total == NULL ? 0 : (int)strtol(total, NULL, 10);
+}
+
+static bool
+is_complete(const struct pg_result *result)
+{
+	return total_of(result) == pg_rows(result);
+}
+
+static void
+take(struct outbox *o, const struct pg_result *result, int from)
+{
+	for (int i = from; i < pg_rows(result); i++) {
+		struct row *row = row_new(result, i);
+
+		if (row != NULL && seq_map_get(&o->known, row->seq) == NULL)
+			outbox_take_row(o, row);
+		else
+			row_free(&row);
+	}
+}
+
+/* Ahead. */
+
+static void
+schedule(struct outbox *o, int rows, bool again)
+{
+	struct outbox_reader *r = &o->reader;
+
+	if (again || (rows > 0 && (unsigned)rows >= r->asked_rows)) {
+		r->interval_ms = o->config->poll_min_ms;
+		r->next = r->started;
+		return;
+	}
+	if (rows > 0)
+		r->interval_ms = o->config->poll_min_ms;
+	else
+		r->interval_ms = r->interval_ms * 2 > o->config->poll_max_ms ? o->config->poll_max_ms : r->interval_ms * 2;
+	r->next = clock_mono_after_ms(clock_mono_now(), r->interval_ms);
+}
+
+/* Late rows, if there are any, are here, and all of the snapshot is on disk. */
+static void
+take_ahead(struct outbox *o, const struct pg_result *late)
+{
+	struct outbox_reader *r = &o->reader;
+	bool partial = r->late_partial || (late != NULL && !is_complete(late));
+	int rows = pg_rows(r->held) - 1;
+
+	log_recovered(&r->complaint, "table %s can be read again", o->table.name);
+	r->found_nothing = rows == 0 && late == NULL;
+	if (late != NULL)
+		take(o, late, 0);
+	if (!partial) {
+		take(o, r->held, 1);
+		if (rows > 0)
+			r->cursor = seq_of(r->held, rows);
+		if (r->clears_floor)
+			outbox_floor_rise(o);
+	}
+	/* Fewer rows than asked for can also mean that they were large. */
+	schedule(o, rows, partial || (rows > 0 && payload_bytes(r->held) >= OUTBOX_READ_BYTES / 4));
+	end(o);
+}
+
+static void
+late_here(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	const struct log_context *former = log_push(&o->context);
+
+	if (error != NULL)
+		failed(o, error);
+	else if (o->reader.held != NULL)		/* else the fence could not be had */
+		take_ahead(o, *result);
+	else
+		end(o);
+	log_pop(former);
+}
+
+static void
+fence_passed(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	struct outbox_reader *r = &o->reader;
+	const struct log_context *former = log_push(&o->context);
+
+	(void)result;
+	if (error != NULL) {
+		log_complain(&r->complaint, LOG_LEVEL_WARNING, "could not make sure that the events of table %s are on disk, trying again: %s",
+		    o->table.name, error->text);
+		pg_result_free(&r->held);
+		r->next = clock_mono_after_ms(clock_mono_now(), FAILED_MS);
+	}
+	if (r->asked.count > 0) {
+		/* The late rows come next. */
+	} else if (r->held != NULL) {
+		take_ahead(o, NULL);
+	} else {
+		end(o);
+	}
+	log_pop(former);
+}
+
+static void
+send_fetch(struct outbox *o, database_fn *fn)
+{
+	struct outbox_reader *r = &o->reader;
+	struct number n[3];
+	struct buf seqs = BUF_INIT;
+	const char *values[4];
+
+	seq_list_text(&r->asked, &seqs);
+	values[0] = seqs.data;
+	values[1] = number(&n[0], OUTBOX_BATCH);
+	values[2] = number(&n[1], OUTBOX_READ_BYTES);
+	values[3] = number(&n[2], o->config->max_body_bytes);
+	outbox_execute(o, fn, "fetch", 4, values);
+	buf_release(&seqs);
+}
+
+static bool
+parse_lsn(const char *text, uint64_t *lsn)
+{
+	unsigned high, low;
+
+	if (text == NULL || sscanf(text, "%X/%X", &high, &low) != 2)
+		return false;
+	*lsn = (uint64_t)high << 32 | low;
+	return true;
+}
+
+/* Keeps of what is visible behind the cursor what is not known. */
+static void
+find_late(struct outbox *o, const char *behind)
+{
+	struct outbox_reader *r = &o->reader;
+	size_t kept = 0;
+
+	r->asked.count = 0;
+	seq_list_parse(&r->asked, behind);
+	for (size_t i = 0; i < r->asked.count; i++)
+		if (seq_map_get(&o->known, r->asked.items[i]) == NULL)
+			r->asked.items[kept++] = r->asked.items[i];
+	r->asked.count = kept;
+	seq_list_sort(&r->asked);
+	r->late_partial = kept > OUTBOX_BATCH;
+	if (r->late_partial)
+		r->asked.count = OUTBOX_BATCH;
+}
+
+static bool
+begins_with_meta(const struct pg_result *result)
+{
+	return pg_rows(result) > 0 && pg_columns(result) == OUTBOX_RESULT_COLUMNS && pg_value(result, 0, OUTBOX_SEQ) == NULL &&
+	    pg_value(result, 0, OUTBOX_META_BACKEND_PID) != NULL && pg_value(result, 0, OUTBOX_META_BEHIND) != NULL &&
+	    pg_value(result, 0, OUTBOX_META_INSERT_LSN) != NULL;
+}
+
+static void
+ahead_here(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	struct outbox_reader *r = &o->reader;
+	const struct log_context *former = log_push(&o->context);
+	const char *pid, *behind, *insert_lsn;
+	uint64_t insert, flushed;
+
+	if (error != NULL) {
+		failed(o, error);
+		goto out;
+	}
+	if (!begins_with_meta(*result)) {
+		end(o);
+		database_restart(o->database, "the server's answer to a read cannot be understood");
+		goto out;
+	}
+	pid = pg_value(*result, 0, OUTBOX_META_BACKEND_PID);
+	behind = pg_value(*result, 0, OUTBOX_META_BEHIND);
+	insert_lsn = pg_value(*result, 0, OUTBOX_META_INSERT_LSN);
+	if (strcmp(pid, o->backend_pid) != 0) {
+		end(o);
+		database_restart(o->database, "the session is not always the same one, so its locks mean nothing; connect without a pooler, or with one in session mode");
+		goto out;
+	}
+	adapt_limit(o, *result);
+	r->held = *result;
+	*result = NULL;
+	find_late(o, behind);
+	/* The fence goes first, so that it has been passed when the late rows are here. */
+	if (!parse_lsn(insert_lsn, &insert) || !parse_lsn(pg_value(r->held, 0, OUTBOX_META_FLUSH_LSN), &flushed) || flushed < insert)
+		outbox_execute(o, fence_passed, "fence", 1, &insert_lsn);
+	else if (r->asked.count == 0)
+		take_ahead(o, NULL);
+	if (r->asked.count > 0) {
+		r->reading = READING_LATE;
+		send_fetch(o, late_here);
+	}
+out:
+	log_pop(former);
+}
+
+static void
+look_ahead(struct outbox *o, unsigned rows)
+{
+	struct outbox_reader *r = &o->reader;
+	struct number n[5];
+	const char *values[5];
+
+	begin(o, READING_AHEAD);
+	r->clears_floor = outbox_floor_is_clear(o);
+	r->asked_rows = rows;
+	values[0] = number(&n[0], r->floor);
+	values[1] = number(&n[1], r->cursor);
+	values[2] = number(&n[2], rows);
+	values[3] = number(&n[3], OUTBOX_READ_BYTES);
+	values[4] = number(&n[4], o->config->max_body_bytes);
+	outbox_execute(o, ahead_here, "read", 5, values);
+}
+
+/* Catching up. */
+
+static struct aggregate *
+catching_up(const struct outbox *o, const struct pg_result *result, int row)
+{
+	const char *type = pg_value(result, row, OUTBOX_AGGREGATE_TYPE), *id = pg_value(result, row, OUTBOX_AGGREGATE_ID);
+	struct aggregate *aggregate;
+	struct buf key = BUF_INIT;
+
+	if (id == NULL)
+		return NULL;
+	buf_puts(&key, type == NULL ? "" : type);
+	buf_putc(&key, '\0');
+	buf_puts(&key, id);
+	aggregate = table_get(&o->aggregates, key.data, key.len);
+	buf_release(&key);
+	return aggregate != NULL && aggregate->list == AGGREGATE_CATCHING_UP ? aggregate : NULL;
+}
+
+static void
+caught_up(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	struct outbox_reader *r = &o->reader;
+	const struct log_context *former = log_push(&o->context);
+	int rows = error != NULL ? 0 : pg_rows(*result);
+	bool complete = error == NULL && is_complete(*result) && (unsigned)rows < r->asked_rows;
+	int64_t last = rows == 0 ? INT64_MIN : seq_of(*result, rows - 1);
+
+	/* An aggregate that was blocked meanwhile is no longer in the list, and its rows stay where they are. */
+	for (int i = 0; i < rows; i++) {
+		struct aggregate *aggregate = catching_up(o, *result, i);
+		int64_t seq = seq_of(*result, i);
+		void *known = seq_map_get(&o->known, seq);
+
+		if (aggregate == NULL || seq < aggregate->dropped_from || (known != NULL && known != DROPPED))
+			continue;
+		if (aggregate->count >= OUTBOX_AGGREGATE_ROWS) {
+			/* Enough of it for now: from here on it stays as it is. */
+			aggregate->dropped_from = seq;
+			outbox_caught_up(o, aggregate);
+			continue;
+		}
+		outbox_add_row(o, aggregate, row_new(*result, i));
+		aggregate->dropped_from = seq + 1;
+	}
+	while (r->catching_up.head != NULL) {
+		struct aggregate *aggregate = r->catching_up.head;
+
+		if (complete)
+			aggregate->dropped_from = INT64_MAX;
+		else if (rows > 0 && aggregate->dropped_from <= last)
+			aggregate->dropped_from = last + 1;
+		outbox_caught_up(o, aggregate);
+	}
+	if (error != NULL)
+		failed(o, error);
+	else
+		end(o);
+	log_pop(former);
+}
+
+static void
+add_text(struct buf *list, struct slice text)
+{
+	buf_puts(list, list->len == 0 ? "{\"" : ",\"");
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.data[i] == '"' || text.data[i] == '\\')
+			buf_putc(list, '\\');
+		buf_putc(list, text.data[i]);
+	}
+	buf_putc(list, '"');
+}
+
+static void
+catch_up(struct outbox *o, unsigned rows)
+{
+	struct outbox_reader *r = &o->reader;
+	struct buf types = BUF_INIT, ids = BUF_INIT;
+	int64_t from = INT64_MAX;
+	const char *values[7];
+	struct number n[5];
+
+	begin(o, READING_CATCH_UP);
+	r->asked_rows = rows;
+	while (o->lagging.head != NULL && r->catching_up.count < CATCH_UP_AGGREGATES) {
+		struct aggregate *aggregate = o->lagging.head;
+
+		aggregate_list_remove(&o->lagging, aggregate);
+		aggregate->list = AGGREGATE_CATCHING_UP;
+		aggregate_list_append(&r->catching_up, aggregate);
+		add_text(&types, aggregate_type(aggregate));
+		add_text(&ids, aggregate_id(aggregate));
+		if (aggregate->dropped_from < from)
+			from = aggregate->dropped_from;
+	}
+	buf_putc(&types, '}');
+	buf_putc(&ids, '}');
+	values[0] = number(&n[0], from);
+	values[1] = number(&n[1], r->cursor);
+	values[2] = number(&n[2], rows);
+	values[3] = number(&n[3], OUTBOX_READ_BYTES);
+	values[4] = number(&n[4], o->config->max_body_bytes);
+	values[5] = types.data;
+	values[6] = ids.data;
+	outbox_execute(o, caught_up, "catch_up", 7, values);
+	buf_release(&types);
+	buf_release(&ids);
+}
+
+/* Single rows: those without aggregate that can go on, and first ones of blocked aggregates. */
+
+static void
+again_here(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	struct outbox_reader *r = &o->reader;
+	const struct log_context *former = log_push(&o->context);
+	int rows = error != NULL ? 0 : pg_rows(*result);
+	bool complete = error == NULL && is_complete(*result);
+	int64_t last = rows == 0 ? INT64_MIN : seq_of(*result, rows - 1);
+
+	for (int i = 0; i < rows; i++) {
+		struct row *row = row_new(*result, i);
+
+		if (row != NULL)
+			outbox_take_row(o, row);
+	}
+	for (size_t i = 0; i < r->asked.count; i++) {
+		int64_t seq = r->asked.items[i];
+
+		if (!complete && seq > last)
+			seq_list_add(&o->blocked.again, seq);
+		else if (seq_map_get(&o->known, seq) == DROPPED && complete)
+			outbox_unmark_dropped(o, seq);		/* somebody deleted it */
+	}
+	if (error != NULL)
+		failed(o, error);
+	else
+		end(o);
+	log_pop(former);
+}
+
+static void
+read_again(struct outbox *o, unsigned rows)
+{
+	struct outbox_reader *r = &o->reader;
+	struct seq_list *again = &o->blocked.again;
+
+	begin(o, READING_AGAIN);
+	for (; again->count > 0 && r->asked.count < rows; again->count--)
+		seq_list_add(&r->asked, again->items[again->count - 1]);
+	seq_list_sort(&r->asked);
+	send_fetch(o, again_here);
+}
+
+static void
+probes_here(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	const struct log_context *former = log_push(&o->context);
+
+	for (int i = 0; error == NULL && i < pg_rows(*result); i++) {
+		struct row *row = row_new(*result, i);
+
+		if (row != NULL)
+			outbox_blocked_row(o, row);
+	}
+	if (error == NULL && is_complete(*result))
+		outbox_blocked_gone(o);
+	else
+		outbox_blocked_untried(o);
+	if (error != NULL)
+		failed(o, error);
+	else
+		end(o);
+	log_pop(former);
+}
+
+static bool
+read_probes(struct outbox *o, struct clock_mono now)
+{
+	struct outbox_reader *r = &o->reader;
+
+	if (o->window.probes.count > 0)
+		return false;		/* there is enough to try */
+	outbox_blocked_due(o, now, &r->asked);
+	if (r->asked.count == 0)
+		return false;
+	begin(o, READING_PROBE);
+	seq_list_sort(&r->asked);
+	send_fetch(o, probes_here);
+	return true;
+}
+
+/* Turns. */
+
+static bool
+may_look_ahead(struct outbox *o, struct clock_mono now)
+{
+	struct outbox_reader *r = &o->reader;
+
+	if (o->blocked.aggregates >= OUTBOX_BLOCKED_MOST) {
+		log_complain(&r->full_complaint, LOG_LEVEL_ERROR, "%zu aggregates are blocked: nothing new is read until some of them can go on",
+		    o->blocked.aggregates);
+		return false;
+	}
+	log_recovered(&r->full_complaint, "reading goes on");
+	if (r->next.ns <= now.ns)
+		return true;
+	outbox_due(o, now, r->next);
+	return false;
+}
+
+void
+outbox_read_work(struct outbox *o, struct clock_mono now)
+{
+	struct outbox_reader *r = &o->reader;
+	bool behind = o->lagging.count > 0 || o->blocked.again.count > 0, ahead;
+	unsigned rows;
+
+	if (r->reading != READING_NOTHING || relay_is_draining(o->relay) || read_probes(o, now))
+		return;
+	ahead = may_look_ahead(o, now);
+	rows = room(o);
+	if (rows == 0 || (!ahead && !behind))
+		return;
+	r->turn = behind && !(ahead && r->turn);
+	if (!r->turn)
+		look_ahead(o, rows);
+	else if (o->blocked.again.count > 0)
+		read_again(o, rows);
+	else
+		catch_up(o, rows);
+}
+
+void
+outbox_read_reset(struct outbox *o)
+{
+	struct outbox_reader *r = &o->reader;
+
+	pg_result_free(&r->held);
+	seq_list_release(&r->asked);
+	r->catching_up = (struct aggregate_list){ NULL, NULL, 0 };
+	r->reading = READING_NOTHING;
+	r->cursor = r->floor = INT64_MIN;
+	r->found_nothing = false;
+}
+
+void
+outbox_read_start(struct outbox *o)
+{
+	struct outbox_reader *r = &o->reader;
+
+	r->limit = LIMIT_FIRST;
+	r->interval_ms = o->config->poll_min_ms;
+	r->next = clock_mono_now();
+}

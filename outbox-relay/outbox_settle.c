@@ -1,0 +1,125 @@
+/*
+ * outbox_settle.c - what the broker answers, and deleting what it has confirmed.
+ *
+ * One delete is under way at a time, of all that was confirmed until it is sent. It waits a little for more, because a delete of a few
+ * rows costs nearly as much as one of a thousand: a commit. Nobody waits for it, the event is out.
+ */
+#include "outbox-relay/outbox_internal.h"
+
+#include "util/fault.h"
+#include "util/pg.h"
+
+enum { LINGER_MS = 20, RETRY_FIRST_MS = 500, RETRY_MOST_MS = 30000 };
+
+static void
+confirmed(struct outbox *o, struct row *row)
+{
+	struct outbox_settling *s = &o->settling;
+
+	(void)fault_hit("relay.after_confirm");
+	stats_add(&outbox_stats(o)->confirmed, 1);
+	if (s->confirmed.count == 0)
+		s->since = clock_mono_now();
+	seq_list_add(&s->confirmed, row->seq);
+	seq_map_put(&o->known, row->seq, CONFIRMED);
+	if (row->aggregate != NULL && row->aggregate->blockage != NULL)
+		outbox_unblock(o, row->aggregate);
+	else
+		outbox_route_works(o, row);
+	outbox_pop_row(o, &row);
+}
+
+void
+outbox_settle_row(struct outbox *o, struct row *row, enum amqp_outcome outcome, struct slice text)
+{
+	switch (outcome) {
+	case AMQP_CONFIRMED:
+		confirmed(o, row);
+		break;
+	case AMQP_RETURNED:
+		stats_add(&outbox_stats(o)->returned, 1);
+		outbox_block(o, &row, BLOCK_UNROUTABLE, text);
+		break;
+	case AMQP_NACKED:
+		stats_add(&outbox_stats(o)->nacked, 1);
+		outbox_block(o, &row, BLOCK_NACKED, text);
+		break;
+	}
+	outbox_wake(o);
+}
+
+static void
+deleted(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	struct outbox_settling *s = &o->settling;
+	const struct log_context *former = log_push(&o->context);
+
+	s->busy = false;
+	if (error != NULL) {
+		int64_t ms = backoff_next_ms(&s->backoff);
+
+		log_complain(&s->complaint, LOG_LEVEL_WARNING, "could not delete %zu published events, trying again: %s", s->deleting.count, error->text);
+		for (size_t i = 0; i < s->deleting.count; i++)
+			seq_list_add(&s->confirmed, s->deleting.items[i]);
+		s->retry = clock_mono_after_ms(clock_mono_now(), ms);
+	} else {
+		(void)fault_hit("relay.after_delete");
+		log_recovered(&s->complaint, "published events can be deleted again");
+		backoff_reset(&s->backoff);
+		for (size_t i = 0; i < s->deleting.count; i++)
+			seq_map_remove(&o->known, s->deleting.items[i]);
+		stats_add(&outbox_stats(o)->deleted, (uint64_t)pg_affected(*result));
+	}
+	s->deleting.count = 0;
+	outbox_wake(o);
+	log_pop(former);
+}
+
+static void
+delete_confirmed(struct outbox *o)
+{
+	struct outbox_settling *s = &o->settling;
+	struct seq_list empty = s->deleting;
+	struct buf text = BUF_INIT;
+	const char *values[1];
+
+	(void)fault_hit("relay.before_delete");
+	s->deleting = s->confirmed;
+	s->confirmed = empty;
+	seq_list_text(&s->deleting, &text);
+	values[0] = text.data;
+	s->busy = true;
+	outbox_execute(o, deleted, "erase", 1, values);
+	buf_release(&text);
+}
+
+void
+outbox_settle_work(struct outbox *o, struct clock_mono now)
+{
+	struct outbox_settling *s = &o->settling;
+	struct clock_mono due = clock_mono_after_ms(s->since, LINGER_MS);
+
+	if (s->busy || s->confirmed.count == 0)
+		return;
+	if (s->retry.ns > now.ns) {
+		outbox_due(o, now, s->retry);
+		return;
+	}
+	if (s->confirmed.count >= OUTBOX_BATCH || due.ns <= now.ns || relay_is_draining(o->relay))
+		delete_confirmed(o);
+	else
+		outbox_due(o, now, due);
+}
+
+void
+outbox_settle_reset(struct outbox *o)
+{
+	struct outbox_settling *s = &o->settling;
+
+	seq_list_release(&s->confirmed);
+	seq_list_release(&s->deleting);
+	s->busy = false;
+	s->retry = (struct clock_mono){ 0 };
+	backoff_init(&s->backoff, RETRY_FIRST_MS, RETRY_MOST_MS);
+}

@@ -1,0 +1,178 @@
+/*
+ * row.c - rows and aggregates: memory, lists, queues.
+ */
+#include "outbox-relay/row.h"
+
+#include <assert.h>
+
+#include "util/arena.h"
+#include "util/pg.h"
+
+struct row *
+row_new(const struct pg_result *result, int i)
+{
+	size_t bytes = 0;
+	struct row *row;
+	char *to;
+
+	if (pg_value(result, i, OUTBOX_SEQ) == NULL)
+		return NULL;
+	for (int column = 0; column < OUTBOX_COLUMNS; column++)
+		bytes += pg_value_len(result, i, column) + 1;
+	row = xmalloc(sizeof(*row) + bytes);
+	memset(row, 0, sizeof(*row));
+	row->size = sizeof(*row) + bytes;
+	to = row->data;
+	for (int column = 0; column < OUTBOX_COLUMNS; column++) {
+		const char *value = pg_value(result, i, column);
+		size_t len = pg_value_len(result, i, column);
+
+		if (value == NULL)
+			continue;
+		memcpy(to, value, len);
+		to[len] = '\0';
+		row->columns[column] = (struct slice){ to, len };
+		to += len + 1;
+	}
+	row->seq = strtoll(row->columns[OUTBOX_SEQ].data, NULL, 10);
+	if (pg_value(result, i, OUTBOX_TOO_LARGE) != NULL)
+		row->too_large = strtoull(pg_value(result, i, OUTBOX_TOO_LARGE), NULL, 10);
+	return row;
+}
+
+void
+row_free(struct row **row)
+{
+	free(*row);
+	*row = NULL;
+}
+
+int64_t
+row_created_s(const struct row *row)
+{
+	const char *text = row->columns[OUTBOX_CREATED].data;
+
+	return text == NULL ? 0 : strtoll(text, NULL, 10);
+}
+
+void
+row_list_append(struct row_list *list, struct row *row)
+{
+	row->next = NULL;
+	row->previous = list->tail;
+	if (list->tail != NULL)
+		list->tail->next = row;
+	else
+		list->head = row;
+	list->tail = row;
+	list->count++;
+}
+
+void
+row_list_prepend(struct row_list *list, struct row *row)
+{
+	row->previous = NULL;
+	row->next = list->head;
+	if (list->head != NULL)
+		list->head->previous = row;
+	else
+		list->tail = row;
+	list->head = row;
+	list->count++;
+}
+
+void
+row_list_remove(struct row_list *list, struct row *row)
+{
+	assert(list->count > 0);
+	if (row->previous != NULL)
+		row->previous->next = row->next;
+	else
+		list->head = row->next;
+	if (row->next != NULL)
+		row->next->previous = row->previous;
+	else
+		list->tail = row->previous;
+	row->next = row->previous = NULL;
+	list->count--;
+}
+
+struct aggregate *
+aggregate_new(struct slice key, size_t type_len)
+{
+	struct aggregate *aggregate = xcalloc(1, sizeof(*aggregate) + key.len + 1);
+
+	aggregate->dropped_from = INT64_MAX;
+	aggregate->type_len = type_len;
+	aggregate->key_len = key.len;
+	if (key.len > 0)
+		memcpy(aggregate->key, key.data, key.len);
+	return aggregate;
+}
+
+struct slice
+aggregate_type(const struct aggregate *aggregate)
+{
+	return (struct slice){ aggregate->key, aggregate->type_len };
+}
+
+struct slice
+aggregate_id(const struct aggregate *aggregate)
+{
+	size_t from = aggregate->type_len + 1;
+
+	if (aggregate->key_len == 0)
+		return (struct slice){ "", 0 };
+	return (struct slice){ aggregate->key + from, aggregate->key_len - from };
+}
+
+void
+aggregate_insert(struct aggregate *aggregate, struct row *row)
+{
+	struct row *before = aggregate->tail;
+
+	row->aggregate = aggregate;
+	aggregate->count++;
+	if (aggregate->head == NULL) {
+		row->behind = NULL;
+		aggregate->head = aggregate->tail = row;
+		return;
+	}
+	/* A later one, but for writers that do not lock their aggregate. */
+	if (before->seq > row->seq)
+		for (before = aggregate->head; before->behind != NULL && before->behind->seq < row->seq;)
+			before = before->behind;
+	row->behind = before->behind;
+	before->behind = row;
+	if (aggregate->tail == before)
+		aggregate->tail = row;
+}
+
+void
+aggregate_list_append(struct aggregate_list *list, struct aggregate *aggregate)
+{
+	aggregate->next = NULL;
+	aggregate->previous = list->tail;
+	if (list->tail != NULL)
+		list->tail->next = aggregate;
+	else
+		list->head = aggregate;
+	list->tail = aggregate;
+	list->count++;
+}
+
+void
+aggregate_list_remove(struct aggregate_list *list, struct aggregate *aggregate)
+{
+	assert(list->count > 0);
+	if (aggregate->previous != NULL)
+		aggregate->previous->next = aggregate->next;
+	else
+		list->head = aggregate->next;
+	if (aggregate->next != NULL)
+		aggregate->next->previous = aggregate->previous;
+	else
+		list->tail = aggregate->previous;
+	aggregate->next = aggregate->previous = NULL;
+	list->count--;
+}
