@@ -165,6 +165,15 @@ key_equals_slowly(const char *p, const char *end, const struct token *token)
 	return t == t_end;
 }
 
+/* key is without its quotes. */
+static inline bool
+key_equals(const char *key, size_t len, bool escaped, const struct token *token)
+{
+	if (!escaped && !token->tilde)
+		return len == token->len && memcmp(key, token->text, len) == 0;
+	return key_equals_slowly(key, key + len, token);
+}
+
 /* The value of a member. It looks at all keys: one that stands twice must not be taken for either. */
 static enum json_status
 find_member(const char *p, const char *end, const struct token *token, const char **value, const char **culprit)
@@ -173,16 +182,12 @@ find_member(const char *p, const char *end, const struct token *token, const cha
 
 	for (p = next_item(p + 1, end); p != NULL; p = next_item(p, end)) {
 		const char *key = p;
-		bool escaped = false;
+		bool escaped = false, same;
 
 		if (*p != '"')
 			break;
 		p = skip_string(p, end, &escaped);
-
-		size_t len = (size_t)(p - key) - 2;
-		bool same = !escaped && !token->tilde ? p - key >= 2 && len == token->len && memcmp(key + 1, token->text, len) == 0 :
-		    key_equals_slowly(key + 1, p - 1, token);
-
+		same = p - key >= 2 && key_equals(key + 1, (size_t)(p - key) - 2, escaped, token);
 		p = skip_colon(p, end);
 		if (same && found != NULL) {
 			*culprit = key;
@@ -196,24 +201,71 @@ find_member(const char *p, const char *end, const struct token *token, const cha
 	return found != NULL ? JSON_OK : JSON_MISSING;
 }
 
+/* The same among the items: of number 'at', an object. */
+static enum json_status
+lookup_member(const struct json_index *index, const struct token *token, uint32_t *at, const char **culprit)
+{
+	uint32_t found = 0;
+
+	for (uint32_t i = *at + 1; i < index->items[*at].next; i = index->items[i].next) {
+		const struct json_item *item = &index->items[i];
+
+		if (!key_equals(index->text.data + item->key, item->key_len, item->key_escaped, token))
+			continue;
+		if (found != 0) {
+			*culprit = index->text.data + item->key - 1;
+			return JSON_DOUBLE_KEY;
+		}
+		found = i;
+	}
+	*at = found;
+	return found != 0 ? JSON_OK : JSON_MISSING;
+}
+
+/* Digits without leading zeros. "-", which stands for the element behind the last one, is none. */
+static bool
+token_number(const struct token *token, size_t *number)
+{
+	*number = 0;
+	if (token->len == 0 || token->len > 18 || (token->text[0] == '0' && token->len > 1))
+		return false;
+	for (size_t i = 0; i < token->len; i++) {
+		if (token->text[i] < '0' || token->text[i] > '9')
+			return false;
+		*number = *number * 10 + (size_t)(token->text[i] - '0');
+	}
+	return true;
+}
+
 static enum json_status
 find_element(const char *p, const char *end, const struct token *token, const char **value)
 {
-	size_t index = 0;
+	size_t number;
 
-	if (token->len == 0 || token->len > 18 || (token->text[0] == '0' && token->len > 1))
+	if (!token_number(token, &number))
 		return JSON_MISSING;
-	for (size_t i = 0; i < token->len; i++) {
-		if (token->text[i] < '0' || token->text[i] > '9')
-			return JSON_MISSING;
-		index = index * 10 + (size_t)(token->text[i] - '0');
-	}
 	for (p = next_item(p + 1, end); p != NULL; p = next_item(p, end)) {
-		if (index-- == 0) {
+		if (number-- == 0) {
 			*value = p;
 			return JSON_OK;
 		}
 		p = skip_value(p, end);
+	}
+	return JSON_MISSING;
+}
+
+static enum json_status
+lookup_element(const struct json_index *index, const struct token *token, uint32_t *at)
+{
+	size_t number;
+
+	if (!token_number(token, &number))
+		return JSON_MISSING;
+	for (uint32_t i = *at + 1; i < index->items[*at].next; i = index->items[i].next) {
+		if (number-- == 0) {
+			*at = i;
+			return JSON_OK;
+		}
 	}
 	return JSON_MISSING;
 }
@@ -263,11 +315,29 @@ find_nul(const char *p, const char *end)
 	return NULL;
 }
 
+/* What has been found, or why not: [p, end) is the value, culprit where a double key stands, rest what is left of the pointer. */
+static enum json_status
+conclude(enum json_status status, const char *start, const char *p, const char *end, const char *culprit, const char *rest,
+    struct json_value *value, size_t *offset)
+{
+	if (status == JSON_MISSING && !json_pointer_valid(rest))
+		return JSON_BAD_POINTER;
+	if (status == JSON_OK) {
+		*value = (struct json_value){ kind_of(*p), { p, (size_t)(end - p) } };
+		if (value->kind != JSON_STRING || (culprit = find_nul(p, end)) == NULL)
+			return JSON_OK;
+		status = JSON_ESCAPED_NUL;
+	}
+	if (status != JSON_MISSING && offset != NULL)
+		*offset = (size_t)(culprit - start);
+	return status;
+}
+
 enum json_status
 json_scan_find(struct slice text, const char *pointer, struct json_value *value, size_t *offset)
 {
 	const char *const start = text.len > 0 ? text.data : "", *const end = start + text.len;
-	const char *p = json_skip_space(start, end), *culprit = p, *behind;
+	const char *p = json_skip_space(start, end), *culprit = start;
 	enum json_status status = JSON_OK;
 	struct token token;
 
@@ -281,20 +351,32 @@ json_scan_find(struct slice text, const char *pointer, struct json_value *value,
 		else
 			status = JSON_MISSING;
 	}
-	if (status == JSON_MISSING && !json_pointer_valid(pointer))
-		return JSON_BAD_POINTER;
 	if (status == JSON_OK && p == end)
 		status = JSON_MISSING;
-	if (status == JSON_OK) {
-		behind = skip_value(p, end);
-		*value = (struct json_value){ kind_of(*p), { p, (size_t)(behind - p) } };
-		if (value->kind != JSON_STRING || (culprit = find_nul(p, behind)) == NULL)
-			return JSON_OK;
-		status = JSON_ESCAPED_NUL;
+	return conclude(status, start, p, status == JSON_OK ? skip_value(p, end) : NULL, culprit, pointer, value, offset);
+}
+
+enum json_status
+json_scan_lookup(const struct json_index *index, const char *pointer, struct json_value *value, size_t *offset)
+{
+	const char *const start = index->text.data, *culprit = start;
+	enum json_status status = JSON_OK;
+	struct token token;
+	uint32_t at = 0;
+
+	if (!index->whole || index->count == 0)
+		return json_scan_find(index->text, pointer, value, offset);
+	while (*pointer != '\0' && status == JSON_OK) {
+		if (!next_token(&pointer, &token))
+			return JSON_BAD_POINTER;
+		if (start[index->items[at].value] == '{')
+			status = lookup_member(index, &token, &at, &culprit);
+		else if (start[index->items[at].value] == '[')
+			status = lookup_element(index, &token, &at);
+		else
+			status = JSON_MISSING;
 	}
-	if (status != JSON_MISSING && offset != NULL)
-		*offset = (size_t)(culprit - start);
-	return status;
+	return conclude(status, start, start + index->items[at].value, start + index->items[at].end, culprit, pointer, value, offset);
 }
 
 bool

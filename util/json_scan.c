@@ -44,8 +44,8 @@ check_escape(const char **at, const char *end)
 	return JSON_OK;
 }
 
-static enum json_status
-check_string(const char **at, const char *end)
+static inline enum json_status
+check_string(const char **at, const char *end, bool *escaped)
 {
 	const char *p = *at + 1;
 	enum json_status status = JSON_OK;
@@ -58,6 +58,7 @@ check_string(const char **at, const char *end)
 			p++;
 			break;
 		} else if (*p == '\\') {
+			*escaped = true;
 			status = check_escape(&p, end);
 		} else {
 			for (size_t n; p < end && (unsigned char)*p >= 0x80 && status == JSON_OK; p += n) {
@@ -119,14 +120,16 @@ check_literal(const char **at, const char *end, const char *literal)
 	return JSON_OK;
 }
 
-static enum json_status
+static inline enum json_status
 check_scalar(const char **at, const char *end)
 {
+	bool escaped;
+
 	if (*at == end)
 		return JSON_SYNTAX;
 	switch (**at) {
 	case '"':
-		return check_string(at, end);
+		return check_string(at, end, &escaped);
 	case 't':
 		return check_literal(at, end, "true");
 	case 'f':
@@ -138,18 +141,25 @@ check_scalar(const char **at, const char *end)
 	}
 }
 
-/* A key and its colon. */
-static enum json_status
-check_key(const char **at, const char *end)
+/* A key and its colon. item may be NULL. */
+static inline enum json_status
+check_key(const char **at, const char *end, const char *start, struct json_item *item)
 {
 	enum json_status status;
+	bool escaped = false;
+	const char *key;
 
-	*at = json_skip_space(*at, end);
+	*at = key = json_skip_space(*at, end);
 	if (*at == end || **at != '"')
 		return JSON_SYNTAX;
-	status = check_string(at, end);
+	status = check_string(at, end, &escaped);
 	if (status != JSON_OK)
 		return status;
+	if (item != NULL) {
+		item->key = (uint32_t)(key + 1 - start);
+		item->key_len = (uint32_t)(*at - key - 2);
+		item->key_escaped = escaped;
+	}
 	*at = json_skip_space(*at, end);
 	if (*at == end || **at != ':')
 		return JSON_SYNTAX;
@@ -157,24 +167,40 @@ check_key(const char **at, const char *end)
 	return JSON_OK;
 }
 
-static enum json_status
-check_document(const char **at, const char *end)
+/* The place for the next value; NULL when there is none left. */
+static inline struct json_item *
+new_item(struct json_index *index)
 {
-	uint64_t objects = 0;		/* lowest bit: innermost container */
+	if (index->count == JSON_INDEX_MAX)
+		index->whole = false;
+	return index->whole ? &index->items[index->count++] : NULL;
+}
+
+/* index may be NULL: inlined, so that who wants none does not pay for it. */
+__attribute__((always_inline)) static inline enum json_status
+check_document(const char **at, const char *end, struct json_index *index)
+{
+	const char *const start = *at;
+	uint64_t objects = 0;			/* lowest bit: innermost container */
+	struct json_item *open[JSON_SCAN_DEPTH], *item = NULL;
 	unsigned depth = 0;
 	enum json_status status;
 
 	do {
+		if (index != NULL)
+			item = new_item(index);
 		if (objects & 1) {
-			status = check_key(at, end);
+			status = check_key(at, end, start, item);
 			if (status != JSON_OK)
 				return status;
 		}
 		*at = json_skip_space(*at, end);
+		if (item != NULL)
+			item->value = (uint32_t)(*at - start);
 		if (*at < end && (**at == '{' || **at == '[')) {
 			if (depth == JSON_SCAN_DEPTH)
 				return JSON_TOO_DEEP;
-			depth++;
+			open[depth++] = item;
 			objects = objects << 1 | (**at == '{');
 			*at = json_skip_space(*at + 1, end);
 			if (*at == end || **at != (objects & 1 ? '}' : ']'))
@@ -183,12 +209,20 @@ check_document(const char **at, const char *end)
 			status = check_scalar(at, end);
 			if (status != JSON_OK)
 				return status;
+			if (item != NULL) {
+				item->end = (uint32_t)(*at - start);
+				item->next = index->count;
+			}
 			*at = json_skip_space(*at, end);
 		}
 		/* Behind a value, or in an empty container: close what closes here. */
 		for (; depth > 0 && *at < end && **at == (objects & 1 ? '}' : ']'); *at = json_skip_space(*at + 1, end)) {
 			depth--;
 			objects >>= 1;
+			if (index != NULL && open[depth] != NULL) {
+				open[depth]->end = (uint32_t)(*at + 1 - start);
+				open[depth]->next = index->count;
+			}
 		}
 		if (depth > 0) {
 			if (*at == end || **at != ',')
@@ -199,14 +233,35 @@ check_document(const char **at, const char *end)
 	return *at == end ? JSON_OK : JSON_SYNTAX;
 }
 
-enum json_status
-json_scan_check(struct slice text, size_t *offset)
+static enum json_status
+check(struct slice text, struct json_index *index, size_t *offset)
 {
 	const char *at = text.len > 0 ? text.data : "";
 	const char *const start = at;
-	enum json_status status = check_document(&at, start + text.len);
+	enum json_status status = index != NULL ? check_document(&at, start + text.len, index) :
+	    check_document(&at, start + text.len, NULL);
 
 	if (status != JSON_OK && offset != NULL)
 		*offset = (size_t)(at - start);
+	return status;
+}
+
+enum json_status
+json_scan_check(struct slice text, size_t *offset)
+{
+	return check(text, NULL, offset);
+}
+
+enum json_status
+json_scan_index(struct slice text, struct json_index *index, size_t *offset)
+{
+	enum json_status status;
+
+	index->text = text;
+	index->whole = text.len <= UINT32_MAX;
+	index->count = 0;
+	status = check(text, index, offset);
+	if (status != JSON_OK)
+		index->whole = false;
 	return status;
 }

@@ -191,6 +191,25 @@ static const char order[] =
 	"  \"\\ud83d\\ude00\": 11, \"x\\/y\": 12, \"nul\\u0000\": 13, \"back\\\\slash\": 14, \"yes\": true, \"no\" : false,\n"
 	"  \"bad\": \"a\\u0000b\", \"fine\": \"a\\\\u0000b\", \"object\": { \"bad\": \"\\u0000\" } }";
 
+/* Both ways of finding; they must agree. */
+static enum json_status
+find(struct slice text, const char *pointer, struct json_value *value, size_t *offset)
+{
+	static struct json_index index;
+	struct json_value other = { JSON_NULL, { "", 0 } };
+	size_t other_offset = offset != NULL ? *offset : 0;
+	enum json_status status = json_scan_find(text, pointer, value, offset), other_status;
+
+	memset(&index, 0xa5, sizeof(index));
+	if (json_scan_index(text, &index, NULL) != JSON_OK)
+		return status;
+	other_status = json_scan_lookup(&index, pointer, &other, offset != NULL ? &other_offset : NULL);
+	if (status != other_status || (offset != NULL && *offset != other_offset) || (status == JSON_OK && (value->kind != other.kind ||
+	    value->raw.data != other.raw.data || value->raw.len != other.raw.len)))
+		ok(false, "found \"%s\" with status %d by scanning, %d by index", pointer, status, other_status);
+	return status;
+}
+
 static void
 test_find(void)
 {
@@ -232,7 +251,7 @@ test_find(void)
 	is_int(json_scan_check(text, NULL), JSON_OK, "the order is good");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		size_t offset = 0;
-		enum json_status status = json_scan_find(text, cases[i].pointer, &value, &offset);
+		enum json_status status = find(text, cases[i].pointer, &value, &offset);
 		bool good = status == cases[i].status;
 
 		if (good && status == JSON_OK)
@@ -242,14 +261,14 @@ test_find(void)
 		ok(good, "pointer \"%s\"", cases[i].pointer) || (diag("status %d: %s", status, json_status_text(status)), 0);
 		is_int(json_pointer_valid(cases[i].pointer), cases[i].status != JSON_BAD_POINTER, "is one, or not");
 	}
-	ok(json_scan_find(text, "", &value, NULL) == JSON_OK && value.kind == JSON_OBJECT && value.raw.len == text.len, "the whole text");
+	ok(find(text, "", &value, NULL) == JSON_OK && value.kind == JSON_OBJECT && value.raw.len == text.len, "the whole text");
 	drop(text);
 	text = exact(slice_of("  [1]\n"));
-	ok(json_scan_find(text, "", &value, NULL) == JSON_OK && slice_is(value.raw, "[1]"), "without the spaces around it");
+	ok(find(text, "", &value, NULL) == JSON_OK && slice_is(value.raw, "[1]"), "without the spaces around it");
 	drop(text);
 	text = exact(slice_of(" \"x\""));
-	ok(json_scan_find(text, "", &value, NULL) == JSON_OK && slice_is(value.raw, "\"x\""), "a scalar");
-	is_int(json_scan_find(text, "/x", &value, NULL), JSON_MISSING, "which has nothing in it");
+	ok(find(text, "", &value, NULL) == JSON_OK && slice_is(value.raw, "\"x\""), "a scalar");
+	is_int(find(text, "/x", &value, NULL), JSON_MISSING, "which has nothing in it");
 	drop(text);
 }
 
@@ -273,7 +292,7 @@ test_double_keys(void)
 		struct slice text = exact(slice_of(cases[i].text));
 		struct json_value value;
 		size_t offset = 0;
-		enum json_status status = json_scan_find(text, cases[i].pointer, &value, &offset);
+		enum json_status status = find(text, cases[i].pointer, &value, &offset);
 
 		ok(status == cases[i].status && offset == cases[i].offset, "double keys: %s in %s", cases[i].pointer, cases[i].text) ||
 		    (diag("status %d, offset %zu", status, offset), 0);
@@ -382,6 +401,34 @@ test_cut(void)
 	ok(good, "cut at each byte");
 }
 
+/* More values than an index holds. */
+static void
+test_large(void)
+{
+	struct buf text = BUF_INIT;
+	struct json_value value;
+	static struct json_index index;
+	bool good = true;
+
+	for (int values = JSON_INDEX_MAX - 3; values < JSON_INDEX_MAX + 3; values++) {
+		buf_clear(&text);
+		buf_puts(&text, "[[{\"a\":0}]");
+		for (int i = 4; i < values; i++)
+			buf_printf(&text, ",%d", i);
+		buf_putc(&text, ']');
+		good = good && json_scan_index((struct slice){ text.data, text.len }, &index, NULL) == JSON_OK;
+		good = good && index.whole == (values <= JSON_INDEX_MAX);
+		good = good && find((struct slice){ text.data, text.len }, "/0/0/a", &value, NULL) == JSON_OK && slice_is(value.raw, "0");
+		good = good && find((struct slice){ text.data, text.len }, "/249", &value, NULL) == JSON_OK && slice_is(value.raw, "252");
+	}
+	ok(good, "about as many values as an index holds");
+	is_int(json_scan_index(slice_of("[1"), &index, NULL), JSON_SYNTAX, "no index of what is not good");
+	is_int(json_scan_lookup(&index, "/1", &value, NULL), JSON_MISSING, "nothing is found there");
+	is_int(json_scan_index((struct slice){ NULL, 0 }, &index, NULL), JSON_SYNTAX, "nor of nothing");
+	is_int(json_scan_lookup(&index, "/1", &value, NULL), JSON_MISSING, "nothing is found there");
+	buf_release(&text);
+}
+
 /* Whatever the bytes are: no read beyond the end, an offset inside, and what is accepted can be walked. */
 static void
 test_mutations(unsigned seed)
@@ -414,7 +461,7 @@ test_mutations(unsigned seed)
 		accepted += status == JSON_OK;
 		/* The finders must bear also what was refused. */
 		for (size_t i = 0; i < ARRAY_SIZE(pointers); i++) {
-			if (json_scan_find(text, pointers[i], &value, &offset) != JSON_OK)
+			if (find(text, pointers[i], &value, &offset) != JSON_OK)
 				continue;
 			good = good && value.raw.data >= copy && value.raw.len <= size && value.raw.data + value.raw.len <= copy + size;
 			if (status == JSON_OK)
@@ -462,6 +509,7 @@ main(void)
 	test_next();
 	test_quote();
 	test_cut();
+	test_large();
 	for (unsigned seed = 1; seed <= 5; seed++)
 		test_mutations(seed);
 	test_status_texts();
