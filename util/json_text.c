@@ -160,7 +160,7 @@ json_status_text(enum json_status status)
 	case JSON_MISSING:
 		return "is missing";
 	case JSON_SYNTAX:
-		return "not JSON";
+		return "syntax error";
 	case JSON_TOO_DEEP:
 		return "nested too deep";
 	case JSON_BAD_UTF8:
