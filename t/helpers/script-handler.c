@@ -1,0 +1,161 @@
+/*
+ * script-handler.c - a handler for tests that does what the body says: lines of fields between tabs. Public ABI only.
+ *
+ *   sql TEXT PARAM ...    expect ROWS VERDICT CODE    emit AGGREGATETYPE AGGREGATEID TYPE PAYLOAD    emit_header NAME VALUE    emit_delay MS
+ *   field|field_if|json|header|bytes|quote NAME    insert into seen (key, what, value) what came of it
+ *   body, view            the same with the whole body, and with the properties
+ *   fail VERDICT CODE TEXT    again_after MS    return VERDICT    query TEXT    reply TEXT    log LEVEL TEXT
+ *   crash, hang, exit     as bad handlers do
+ *
+ * "\N" is NULL. Settings: name, number, wait (a duration), list; statement; kind; fail = "text" makes start() fail.
+ */
+#include <pawl/handler.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FIELDS_MOST = 64 };
+
+static void
+see(struct pawl_call *call, const struct pawl_message *msg, const char *what, const char *value)
+{
+	PAWL_SQL(call, "insert into seen (key, what, value) values ($1, $2, $3)", msg->key, what, value);
+}
+
+static void
+view(struct pawl_call *call, const struct pawl_message *msg)
+{
+	see(call, msg, "key", msg->key);
+	see(call, msg, "id", msg->id);
+	see(call, msg, "type", msg->type);
+	see(call, msg, "queue", msg->queue);
+	see(call, msg, "exchange", msg->exchange);
+	see(call, msg, "routing_key", msg->routing_key);
+	see(call, msg, "reply_to", msg->reply_to);
+	see(call, msg, "traceparent", msg->traceparent);
+	see(call, msg, "attempt", pawl_format(call, "%u/%u", msg->attempt, msg->attempts));
+	see(call, msg, "timeout_ms", pawl_format(call, "%lld", (long long)msg->timeout_ms));
+	see(call, msg, "timestamp_ms", pawl_format(call, "%lld", (long long)msg->timestamp_ms));
+}
+
+static const char *
+arg(const char *const *fields, size_t count, size_t i)
+{
+	return i < count && strcmp(fields[i], "\\N") != 0 ? fields[i] : NULL;
+}
+
+/* true: *verdict is to be returned now. */
+static int
+step(struct pawl_call *call, const struct pawl_message *msg, const char *const *fields, size_t count, enum pawl_verdict *verdict)
+{
+	const char *name = fields[0];
+	const char *a = arg(fields, count, 1), *b = arg(fields, count, 2), *c = arg(fields, count, 3), *d = arg(fields, count, 4);
+	long number = a == NULL ? 0 : strtol(a, NULL, 10);
+
+	if (strcmp(name, "sql") == 0) {
+		const char *texts[FIELDS_MOST];
+
+		for (size_t i = 1; i < count; i++)
+			texts[i - 1] = arg(fields, count, i);
+		call->host->sql(call, texts, count - 1);
+	} else if (strcmp(name, "expect") == 0) {
+		pawl_expect(call, number, (enum pawl_verdict)strtol(b, NULL, 10), c);
+	} else if (strcmp(name, "emit") == 0) {
+		pawl_emit(call, a, b, c, d);
+	} else if (strcmp(name, "emit_header") == 0) {
+		pawl_emit_header(call, a, b);
+	} else if (strcmp(name, "emit_delay") == 0) {
+		pawl_emit_delay(call, number);
+	} else if (strcmp(name, "field") == 0) {
+		see(call, msg, a, pawl_field(call, a));
+	} else if (strcmp(name, "field_if") == 0) {
+		see(call, msg, a, pawl_field_if(call, a));
+	} else if (strcmp(name, "json") == 0) {
+		see(call, msg, a, pawl_json(call, a));
+	} else if (strcmp(name, "header") == 0) {
+		see(call, msg, a, pawl_header(call, a));
+	} else if (strcmp(name, "quote") == 0) {
+		see(call, msg, "quote", pawl_quote(call, a));
+	} else if (strcmp(name, "bytes") == 0) {
+		see(call, msg, "bytes", pawl_bytes(call, a, strlen(a)));
+	} else if (strcmp(name, "body") == 0) {
+		see(call, msg, "body", pawl_body(call));
+	} else if (strcmp(name, "view") == 0) {
+		view(call, msg);
+	} else if (strcmp(name, "fail") == 0) {
+		*verdict = call->host->fail(call, (enum pawl_verdict)number, b, "%s", c == NULL ? "" : c);
+		return 1;
+	} else if (strcmp(name, "again_after") == 0) {
+		pawl_again_after(call, number);
+	} else if (strcmp(name, "return") == 0) {
+		*verdict = (enum pawl_verdict)number;
+		return 1;
+	} else if (strcmp(name, "query") == 0) {
+		(void)PAWL_QUERY(call, a);
+	} else if (strcmp(name, "reply") == 0) {
+		pawl_reply(call, "text/plain", a, strlen(a));
+	} else if (strcmp(name, "log") == 0) {
+		pawl_log(call, (enum pawl_level)number, "%s", b);
+	} else if (strcmp(name, "crash") == 0) {
+		(void)raise(SIGSEGV);
+	} else if (strcmp(name, "hang") == 0) {
+		for (;;)
+			(void)pause();
+	} else if (strcmp(name, "exit") == 0) {
+		_exit(7);
+	}
+	return 0;
+}
+
+static enum pawl_verdict
+handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
+{
+	char *script = strndup(msg->body, msg->body_size), *save_line = NULL;
+	enum pawl_verdict verdict = PAWL_DONE;
+	int end = 0;
+
+	(void)self;
+	for (char *line = strtok_r(script, "\n", &save_line); line != NULL && !end; line = strtok_r(NULL, "\n", &save_line)) {
+		const char *fields[FIELDS_MOST];
+		size_t count = 0;
+
+		for (char *field; count < FIELDS_MOST && (field = strsep(&line, "\t")) != NULL;)
+			fields[count++] = field;
+		end = step(call, msg, fields, count, &verdict);
+	}
+	free(script);
+	return verdict;
+}
+
+static int
+start(const struct pawl_config *cfg, void **self)
+{
+	const char *fail = pawl_config_string(cfg, "fail", NULL), *statement = pawl_config_string(cfg, "statement", NULL);
+	const char *kind = pawl_config_string(cfg, "kind", "effects");
+	int status = 0, count = pawl_config_count(cfg, "list");
+
+	(void)self;
+	for (int i = 0; i < count; i++) {
+		char path[32];
+
+		(void)snprintf(path, sizeof(path), "list.[%d].name", i);
+		(void)pawl_config_string(cfg, path, "");
+	}
+	(void)pawl_config_string(cfg, "name", "");
+	(void)pawl_config_int(cfg, "number", 0);
+	(void)pawl_config_ms(cfg, "wait", 0);
+	if (strcmp(kind, "reads") == 0)
+		(void)pawl_config_kind(cfg, PAWL_READS);
+	if (statement != NULL)
+		status |= pawl_config_statement(cfg, "statement", statement);
+	if (fail != NULL && strcmp(fail, "silent") == 0)
+		return -1;
+	if (fail != NULL)
+		status |= pawl_config_error(cfg, "fail", "%s", fail);
+	return status;
+}
+
+PAWL_HANDLER(.name = "script", .version = "2.1", .start = start, .handle = handle);
