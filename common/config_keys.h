@@ -62,6 +62,10 @@ const char *config_keys_name(const struct config_key *, const char *section) ATT
 const char *config_keys_nearest(const char *section, const char *name) ATTR_NONNULL;
 const char *key_type_text(enum key_type);	/* "a text in quotes", "a duration in quotes, such as \"30s\"" */
 
+/* What a value may be: "1 to 64", "postgres, none", "" for any. In the arena. */
+struct arena;
+const char *config_keys_allowed(const struct config_key *, struct arena *) ATTR_NONNULL;
+
 /* Names that the user chooses, of queues, handlers, outboxes and the installation: [A-Za-z0-9_.-]{1,63}. */
 bool	config_name_check(const char *text, char *error, size_t error_size) ATTR_NONNULL;
 #endif

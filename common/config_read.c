@@ -84,20 +84,6 @@ shown(struct reader *r, const struct place *p, const char *text)
 	return (p->key->flags & KEY_SECRET) != 0 ? "the text" : config_quote(r->arena, text);
 }
 
-static const char *
-range_text(struct reader *r, const struct config_key *key)
-{
-	switch (key->type) {
-	case KEY_DURATION:
-	case KEY_DURATIONS:
-		return arena_printf(r->arena, "%s to %s", config_duration_text(r->arena, key->min), config_duration_text(r->arena, key->max));
-	case KEY_SIZE:
-		return arena_printf(r->arena, "%s to %s", config_size_text(r->arena, key->min), config_size_text(r->arena, key->max));
-	default:
-		return arena_printf(r->arena, "%lld to %lld", (long long)key->min, (long long)key->max);
-	}
-}
-
 static int
 word_index(const char *words, const char *text)
 {
@@ -199,8 +185,7 @@ read_quantity(struct reader *r, const struct place *p, const char *text, int64_t
 		return false;
 	}
 	if (number < p->key->min || number > p->key->max) {
-		complain(r, p->setting, p->path, "must be %s%s, not %s", range_text(r, p->key), (p->key->flags & KEY_NONE) != 0 ? " or \"none\"" : "",
-		    config_quote(r->arena, text));
+		complain(r, p->setting, p->path, "must be %s, not %s", config_keys_allowed(p->key, r->arena), config_quote(r->arena, text));
 		return false;
 	}
 	*out = number;
@@ -337,7 +322,7 @@ static void
 read_int(struct reader *r, const struct place *p, int64_t number)
 {
 	if (number < p->key->min || number > p->key->max)
-		complain(r, p->setting, p->path, "must be %s, not %lld", range_text(r, p->key), (long long)number);
+		complain(r, p->setting, p->path, "must be %s, not %lld", config_keys_allowed(p->key, r->arena), (long long)number);
 	else if (p->base != NULL)
 		*(unsigned *)(void *)(p->base + p->key->offset) = (unsigned)number;
 }

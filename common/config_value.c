@@ -43,7 +43,7 @@ read_number(const char *text, const struct unit *units, size_t count, const char
 	bool overflow = false;
 
 	if (!isdigit((unsigned char)*at)) {
-		snprintf(error, error_size, "must be a whole number and a unit, such as \"%s\"", example);
+		snprintf(error, error_size, "is no whole number with a unit; write it like \"%s\"", example);
 		return -1;
 	}
 	for (; isdigit((unsigned char)*at); at++)

@@ -12,7 +12,7 @@
 enum { OPTION_CONFIG, OPTION_LIST_KEYS };
 static const struct program_option options[] = {
 	[OPTION_CONFIG] = CTL_CONFIG_OPTION,
-	[OPTION_LIST_KEYS] = { 0, "list-keys", NULL, "print all keys: path, type, default, meaning; tabs between" },
+	[OPTION_LIST_KEYS] = { 0, "list-keys", NULL, "print all keys: path, type, values, default, meaning; tabs between" },
 };
 
 struct arguments { const char *config; bool list_keys; };
@@ -43,14 +43,18 @@ type_name(enum key_type type)
 static int
 list_keys(void)
 {
+	struct arena arena = ARENA_INIT;
+
 	for (size_t i = 0; i < config_keys_count; i++) {
 		const struct config_key *key = &config_keys[i];
 		const char *fallback = key->shown != NULL ? key->shown : key->fallback;
 
 		if ((key->flags & KEY_REQUIRED) != 0)
 			fallback = "required";
-		printf("%s\t%s\t%s\t%s\n", key->path, type_name(key->type), fallback != NULL ? fallback : "", key->manual);
+		printf("%s\t%s\t%s\t%s\t%s\n", key->path, type_name(key->type), config_keys_allowed(key, &arena), fallback != NULL ? fallback : "",
+		    key->manual);
 	}
+	arena_release(&arena);
 	return ctl_end(EX_OK, "check");
 }
 
