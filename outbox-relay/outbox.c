@@ -515,6 +515,7 @@ outbox_tick(struct outbox *o)
 	int64_t oldest_s = 0;
 
 	outbox_publish_tick(o, clock_mono_now());
+	outbox_blocked_tick(o, clock_mono_now());
 	for (const struct row *row = o->window.issued.head != NULL ? o->window.issued.head : o->window.ready.head; row != NULL; row = NULL)
 		oldest_s = row_created_s(row);
 	stats_set(&stats->in_flight, o->window.issued.count + o->window.orphans.count + (o->window.probed != NULL));

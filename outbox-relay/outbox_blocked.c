@@ -15,7 +15,7 @@
 
 enum {
 	RETRY_FIRST_MS = 1000, RETRY_MOST_MS = 60000,
-	NACK_FIRST_MS = 100, NACK_MOST_MS = 10000,
+	NACK_FIRST_MS = 100, NACK_MOST_MS = 10000, NACK_CALM_MS = 20000,
 	LOOK_MS = 50			/* looking for what is due walks over all blockages: not more often */
 };
 
@@ -185,14 +185,14 @@ complain(struct outbox *o, const struct row *row, enum block_reason reason, stru
 		exchange = routing_key = (struct slice){ "", 0 };
 	switch (reason) {
 	case BLOCK_NO_EXCHANGE:
-		log_warning("%s and all that goes to exchange \"%.*s\" waits: the exchange does not exist; start the worker whose queue is bound to it, "
+		log_warning("%s waits, with all that goes to exchange \"%.*s\": the exchange does not exist; start the worker whose queue is bound to it, "
 		    "or declare it", name, (int)exchange.len, exchange.data);
 		break;
 	case BLOCK_UNROUTABLE:
-		log_warning("%s and all that waits behind such events waits: no queue is bound to exchange \"%.*s\" for routing key \"%.*s\"; start the "
-		    "worker that binds one", name, (int)exchange.len, exchange.data, (int)routing_key.len, routing_key.data);
+		log_warning("%s waits: no queue is bound to exchange \"%.*s\" for routing key \"%.*s\"; start the worker that binds one", name, (int)exchange.len, exchange.data, (int)routing_key.len, routing_key.data);
 		break;
 	case BLOCK_NACKED:
+		o->blocked.nacked = clock_mono_now();
 		log_complain(&o->blocked.nacks, LOG_LEVEL_WARNING, "%s waits: the broker did not take it (exchange \"%.*s\", routing key \"%.*s\"); "
 		    "a queue is full or has no majority; trying again", name, (int)exchange.len, exchange.data, (int)routing_key.len, routing_key.data);
 		break;
@@ -295,9 +295,7 @@ outbox_unblock(struct outbox *o, struct aggregate *aggregate)
 
 	leave(o, aggregate);
 	others = b->waiting.count;
-	if (b->reason == BLOCK_NACKED)
-		log_recovered(&o->blocked.nacks, "the broker takes events again");
-	else
+	if (b->reason != BLOCK_NACKED)
 		log_info("event %lld got through%s", (long long)aggregate->blocked_seq, others == 0 ? "" : "; what waited with it goes on");
 	release_all(o, b);
 }
@@ -383,6 +381,14 @@ outbox_blocked_untried(struct outbox *o)
 		if (o->blocked.asked[i] != NULL)
 			still_blocked(o, o->blocked.asked[i], o->blocked.asked[i]->trying);
 	o->blocked.asked_count = 0;
+}
+
+/* A queue that is full is read now and then: that is one complaint, not many. */
+void
+outbox_blocked_tick(struct outbox *o, struct clock_mono now)
+{
+	if (clock_ms_between(o->blocked.nacked, now) > NACK_CALM_MS)
+		log_recovered(&o->blocked.nacks, "the broker takes events again");
 }
 
 void

@@ -127,6 +127,7 @@ struct outbox_blocked {
 	size_t asked_count;
 	struct clock_mono next;		/* none is due before */
 	struct log_complaint nacks;
+	struct clock_mono nacked;	/* the last one */
 };
 
 struct outbox {
@@ -227,6 +228,7 @@ enum block_reason {
 	BLOCK_REASONS
 };
 void	outbox_blocked_reset(struct outbox *) ATTR_NONNULL;
+void	outbox_blocked_tick(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 /* The row, the head of its aggregate and in no list, cannot be published: it and what is behind it is dropped and waits. Takes the row. */
 void	outbox_block(struct outbox *, struct row **, enum block_reason, struct slice text) ATTR_NONNULL;
 bool	outbox_exchange_is_missing(const struct outbox *, struct slice exchange) ATTR_NONNULL;
