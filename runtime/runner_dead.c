@@ -6,7 +6,7 @@
  * publishing connection is a second one, so that an alarm at the broker stops it and not the acks; it is opened at first need.
  * A message that closes the channel (406) takes others with it: all of them then go one at a time until the culprit is known.
  */
-#include <inttypes.h>
+#include <assert.h>
 #include <stdarg.h>
 
 #include "common/topology.h"
@@ -316,10 +316,9 @@ runner_dead(struct runner *r, struct delivery *d, struct slice code, struct slic
 		delivery_give_back(r, &d);
 		return;
 	}
-	if (code.len > RUNNER_CODE_MAX)
-		code.len = RUNNER_CODE_MAX;
+	assert(code.len <= RUNNER_CODE_MAX);
 	l = xcalloc(1, sizeof(*l) + text.len + 1);
-	memcpy(l->code, code.len == 0 ? "unknown" : code.data, code.len == 0 ? sizeof("unknown") - 1 : code.len);
+	memcpy(l->code, code.data, code.len);
 	if (text.len > 0)
 		memcpy(l->text, text.data, text.len);
 	l->text_len = text.len;

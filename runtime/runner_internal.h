@@ -112,6 +112,13 @@ enum slot_state {
 	SLOT_KILLED			/* killed by us, not reaped yet */
 };
 
+enum slot_end {				/* what a dead slot's batches are told */
+	SLOT_END_CRASH,
+	SLOT_END_TIMEOUT,		/* we killed it because of what the desk still shows */
+	SLOT_END_HOSTILE,
+	SLOT_END_BLAMELESS		/* it waited for its database, or we wanted it to end */
+};
+
 struct desk_view { uint32_t phase, index; uint64_t batch; int64_t since_ns; };
 
 struct runner_slot {
@@ -262,8 +269,7 @@ struct batch *runner_slot_take_batch(struct runner_slot *, unsigned position) AT
 
 /* runner_results.c */
 void	runner_result(struct runner_slot *, struct slice payload) ATTR_NONNULL;	/* a RESULT frame */
-/* What becomes of the batches of a slot that died: 'how' says it, the desk's view tells whom to charge (NULL: it is not believed). */
-void	runner_slot_lost(struct runner_slot *, const char *how, bool timed_out, const struct desk_view *);
+void	runner_slot_lost(struct runner_slot *, enum slot_end, const char *how, const struct desk_view *) ATTR_NONNULL;	/* its batches */
 void	runner_charge(struct runner *, struct delivery *, bool timed_out, const char *text) ATTR_NONNULL;	/* takes it */
 void	runner_count(struct runner *, const struct delivery *, enum stats_outcome) ATTR_NONNULL;
 

@@ -59,31 +59,32 @@ charge_death(struct runner *r, struct delivery *d, bool handling, bool timed_out
 
 enum suspicion { SUSPECT_NONE, SUSPECT_ONE, SUSPECT_ALL };
 
-/* view NULL: the slot broke the rules, its desk is not believed either. */
-static enum suspicion
-suspicion_of(const struct batch *b, bool oldest, bool timed_out, const struct desk_view *view)
+/* The batch that the slot died over, if the desk makes sense; else the oldest: slots work on one after the other. */
+static unsigned
+fatal_batch(const struct runner_slot *s, const struct desk_view *view, enum suspicion *suspicion)
 {
-	if (view == NULL)
-		return SUSPECT_ALL;
-	if (view->phase == DESK_HANDLING && view->batch == BATCH_ID(b) && view->index < BATCH_COUNT(b))
-		return SUSPECT_ONE;
-	if (view->phase == DESK_DATABASE && view->batch == BATCH_ID(b))
-		return SUSPECT_ALL;
-	if (view->phase == DESK_IDLE && oldest && !timed_out)
-		return SUSPECT_ALL;	/* it died over reading the batch, or over its answer */
-	return SUSPECT_NONE;
+	*suspicion = SUSPECT_ALL;
+	for (unsigned i = 0; i < s->flying; i++) {
+		if (BATCH_ID(s->batches[i]) != view->batch)
+			continue;
+		if (view->phase == DESK_HANDLING && view->index < BATCH_COUNT(s->batches[i]))
+			*suspicion = SUSPECT_ONE;
+		if (view->phase == DESK_HANDLING || view->phase == DESK_DATABASE)
+			return i;
+	}
+	return 0;
 }
 
 static void
-batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, const char *how, bool timed_out, const struct desk_view *view)
+batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, uint32_t index, enum slot_end end, const char *how)
 {
 	bool alone = (b->head.batch.flags & FRAME_BATCH_ALONE) != 0;
 
 	for (uint32_t i = 0; i < BATCH_COUNT(b); i++) {
 		struct delivery *d = b->members[i];
 
-		if (suspicion == SUSPECT_ONE && i == view->index) {
-			charge_death(r, d, true, timed_out, how);
+		if (suspicion == SUSPECT_ONE && i == index) {
+			charge_death(r, d, true, end == SLOT_END_TIMEOUT, how);
 		} else if (suspicion == SUSPECT_ALL && alone) {
 			charge_death(r, d, false, false, how);
 		} else {
@@ -95,12 +96,17 @@ batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, const ch
 }
 
 void
-runner_slot_lost(struct runner_slot *s, const char *how, bool timed_out, const struct desk_view *view)
+runner_slot_lost(struct runner_slot *s, enum slot_end end, const char *how, const struct desk_view *view)
 {
-	for (bool oldest = true; s->flying > 0; oldest = false) {
+	enum suspicion suspicion = SUSPECT_ALL;
+	unsigned fatal = 0;
+
+	if (end != SLOT_END_HOSTILE)		/* who lies on the socket lies on the desk */
+		fatal = fatal_batch(s, view, &suspicion);
+	for (unsigned i = 0; s->flying > 0; i++) {
 		struct batch *b = runner_slot_take_batch(s, 0);
 
-		batch_lost(s->runner, b, suspicion_of(b, oldest, timed_out, view), how, timed_out, view);
+		batch_lost(s->runner, b, end != SLOT_END_BLAMELESS && i == fatal ? suspicion : SUSPECT_NONE, view->index, end, how);
 	}
 	s->behind = false;
 }
@@ -156,8 +162,8 @@ settle(struct runner *r, struct delivery *d, const struct frame_outcome *o, cons
 		break;
 	case OUTCOME_RETRY:
 	case OUTCOME_REJECT:
-		runner_dead(r, d, shorten(frame_result_text(result, o->code), RUNNER_CODE_MAX),
-		    shorten(frame_result_text(result, o->text), RUNNER_TEXT_MAX));
+		runner_dead(r, d, o->code.len == 0 ? slice_of(outcome_text((enum outcome)o->outcome)) :
+		    shorten(frame_result_text(result, o->code), RUNNER_CODE_MAX), shorten(frame_result_text(result, o->text), RUNNER_TEXT_MAX));
 		break;
 	case OUTCOME_UNAPPLIED:
 	case OUTCOME_COUNT:

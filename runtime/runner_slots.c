@@ -319,35 +319,46 @@ throttle(struct runner *r)
 		r->pool_not_before = clock_mono_after_ms(now, backoff_next_ms(&r->pool));
 }
 
+static enum slot_end
+end_of(const struct runner_slot *s, enum slot_state was, const struct desk_view *view)
+{
+	if (s->hostile)
+		return SLOT_END_HOSTILE;
+	if (was == SLOT_KILLED && s->killed_for == STATS_DEATH_EXIT)
+		return SLOT_END_BLAMELESS;
+	if (was == SLOT_KILLED && s->killed_for == STATS_DEATH_TIMEOUT && same_view(view, &s->killed_at))
+		return SLOT_END_TIMEOUT;
+	return was == SLOT_WAITING ? SLOT_END_BLAMELESS : SLOT_END_CRASH;
+}
+
 static void
 reaped(struct runner_slot *s, int status)
 {
 	struct runner *r = s->runner;
 	enum slot_state was = s->state;
-	bool ours = was == SLOT_KILLED, orderly = was == SLOT_STOPPING || r->state == RUNNER_STATE_CLOSING;
-	bool timed_out = ours && s->killed_for == STATS_DEATH_TIMEOUT;
-	enum stats_slot_death why = ours ? s->killed_for : WIFSIGNALED(status) ? STATS_DEATH_CRASH : STATS_DEATH_EXIT;
+	bool orderly = was == SLOT_STOPPING || r->state == RUNNER_STATE_CLOSING;
+	enum stats_slot_death why = was == SLOT_KILLED ? s->killed_for : WIFSIGNALED(status) ? STATS_DEATH_CRASH : STATS_DEATH_EXIT;
 	int pid = (int)s->pid;
 	struct desk_view view;
+	enum slot_end end;
 	char how[64];
 
 	spawn_status_text(status, how, sizeof(how));
 	s->pid = 0;
 	runner_slot_drain(s);
-	if (s->hostile)
-		why = STATS_DEATH_PROTOCOL;
 	view = view_desk(s);
+	end = end_of(s, was, &view);
 	runner_slot_set_state(s, SLOT_DOWN);
 	if (!orderly) {
-		stats_add(&r->stats->slot_deaths[why], 1);
-		if (!s->refused && !ours)
+		stats_add(&r->stats->slot_deaths[s->hostile ? STATS_DEATH_PROTOCOL : why], 1);
+		if (!s->refused && was != SLOT_KILLED)
 			log_complain(&r->slot_death, LOG_LEVEL_WARNING, "slot %u (pid %d) %s%s", s->index, pid, how,
 			    s->finished ? "" : " before it had finished anything");
 		if (!s->finished)
 			throttle(r);
 	}
 	close_slot(s);
-	runner_slot_lost(s, how, timed_out && same_view(&view, &s->killed_at), why == STATS_DEATH_PROTOCOL ? NULL : &view);
+	runner_slot_lost(s, end, how, &view);
 	again_later(s, 0);
 }
 

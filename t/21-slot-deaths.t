@@ -27,8 +27,16 @@ sub send_all
 	return @ids;
 }
 
-# Acked, all of it: nothing comes back to the queue when the worker is gone.
-sub settled { my ($what) = @_; $worker->stop; is($vhost->count('work'), 0, $what); return }
+# Acked, all of it: nothing comes back to the queue when the worker is gone. A last message shows that those before it were answered.
+sub settled
+{
+	my ($what) = @_;
+	my ($last) = send_all('done');
+	wait_for { scalar $fake->handled($last) } 'the last one is handled';
+	$worker->stop;
+	is($vhost->count('work'), 0, $what);
+	return;
+}
 sub wait_handled { my ($id, $times, $what) = @_; wait_for { $fake->handled($id) >= $times } $what; return }
 sub flags_of { my ($id) = @_; return join(' ', map { $_->{flags} & 1 } $fake->handled($id)) }
 sub mates { my ($id) = @_; my ($batch) = map { $_->{batch} } ($fake->handled($id))[-1]; return scalar grep { $_->{batch} == $batch } $fake->handled }
@@ -39,20 +47,23 @@ wait_consumer($vhost, 'work');
 $worker->stop;
 
 # In a handler, by a signal, in a batch of 200.
-my @ids = send_all(('done') x 99, 'die SEGV', ('done') x 100);
+my @ids = send_all('sleep 200', ('done') x 49, 'die SEGV', ('done') x 149);
 start();
 wait_handled($ids[199], 1, 'the last of a batch with a killer in it is handled');
 my $letter;
 wait_for { $letter = $vhost->get('work.dead') } 'the killer becomes a dead letter';
 settled('and all others are done');
-is($letter->{message_id}, $ids[99], 'the one that the slot was handling');
+is($letter->{message_id}, $ids[50], 'the one that the slot was handling');
 is($letter->{headers}{'x-pawl-reason'}, 'crashed', 'its reason');
 is($letter->{headers}{'x-pawl-crashes'}, 2, 'after two deaths');
 like($letter->{headers}{'x-pawl-text'}, qr/killed by SIGSEGV.* handler "some" \(version 1\.0\)/, 'its text names signal, handler and version');
-is(flags_of($ids[99]), '0 1', 'first in the batch, then alone');
-is(mates($ids[99]), 1, 'quite alone');
-is(flags_of($ids[0]), '0 0', 'those before it were handled again, not alone');
-is(flags_of($ids[150]), '0', 'those after it once, not alone');
+is(flags_of($ids[50]), '0 1', 'first in the batch, then alone');
+is(mates($ids[50]), 1, 'quite alone');
+my ($first) = $fake->handled($ids[50]);
+my $before = grep { $_->{batch} == $first->{batch} } $fake->handled;
+cmp_ok($before, '>=', 40, 'first with many others, while the first of all took its time');
+is(flags_of($ids[49]), '0 0', 'those before it were handled again, not alone');
+is(flags_of($ids[199]), '0', 'those after it once, not alone');
 is($vhost->count('work.dead'), 0, 'no other was charged');
 $fake->forget;
 
@@ -68,17 +79,17 @@ like($letter->{headers}{'x-pawl-text'}, qr/did not return within 400 ms/, 'its t
 $fake->forget;
 
 # In the database phase nobody is charged; all of the batch go out alone; who kills its slot alone, twice, is charged.
-@ids = send_all(('done') x 10, 'database', ('done') x 10);
+@ids = send_all('sleep 200', ('done') x 100, 'database', ('done') x 99);
 start();
-wait_handled($ids[20], 1, 'what follows a killer in the database phase is handled');
+wait_handled($ids[200], 1, 'what follows a killer in the database phase is handled');
 wait_for { $letter = $vhost->get('work.dead') } 'who kills its slot alone becomes a dead letter';
 settled('and the others are done');
-is($letter->{message_id}, $ids[10], 'that one');
+is($letter->{message_id}, $ids[101], 'that one');
 is($letter->{headers}{'x-pawl-reason'}, 'crashed', 'its reason');
 like($letter->{headers}{'x-pawl-text'}, qr/while this message .* was alone in it/, 'its text');
-is(flags_of($ids[10]), '0 1 1', 'once among others, twice alone');
-is(flags_of($ids[0]), '0 1', 'the others went out alone');
-is(mates($ids[20]), 1, 'the last one, too');
+is(flags_of($ids[101]), '0 1 1', 'once among others, twice alone');
+is(flags_of($ids[100]), '0 1', 'the others of its batch went out alone');
+is(mates($ids[100]), 1, 'quite alone');
 $fake->forget;
 
 # A session that is lost without a word.
