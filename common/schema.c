@@ -30,6 +30,11 @@ run(struct pg *pg, int64_t timeout_ms, const char *sql, struct pg_error *error)
 	return rc;
 }
 
+/* Not to_regclass(): after the wait for the lock it may still answer from its cache that there is none. */
+static const char table_exists[] =
+    "select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+    " where n.nspname = 'pawl' and c.relname = 'schema_version'";
+
 /* -1: error. 0: no schema at all. */
 static int
 version_of(struct pg *pg, struct pg_error *error)
@@ -38,9 +43,9 @@ version_of(struct pg *pg, struct pg_error *error)
 	const char *value = NULL;
 	int number = -1;
 
-	if (pg_query(pg, QUERY_MS, &result, error, "select to_regclass('pawl.schema_version')", 0, NULL) < 0)
+	if (pg_query(pg, QUERY_MS, &result, error, table_exists, 0, NULL) < 0)
 		goto out;
-	if (pg_rows(result) != 1 || pg_value(result, 0, 0) == NULL) {
+	if (pg_rows(result) != 1) {
 		number = 0;
 		goto out;
 	}
