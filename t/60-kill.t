@@ -75,8 +75,8 @@ my @writers = map { $source->session } 1 .. $writers;
 $_->send('call produce(' . $events / $writers . ')') for @writers;
 
 my %act = (
-	slot => sub { kill_one($program{'pawl-worker'}->slots) },
-	runner => sub { kill_one($program{'pawl-worker'}->runners) },
+	slot => sub { kill_one(sub { $program{'pawl-worker'}->slots }) },
+	runner => sub { kill_one(sub { $program{'pawl-worker'}->runners }) },
 	master => sub {
 		my $worker = $program{'pawl-worker'};
 		my @children = map { $_->{pid} } $worker->children;
@@ -94,11 +94,15 @@ my %act = (
 );
 
 sub running { my ($pid) = @_; open(my $file, '<', "/proc/$pid/stat") or return 0; return readline($file) !~ /^\d+ \(.*\) [ZX]/ }
+# There may be none for a moment, after an earlier kill.
 sub kill_one
 {
-	my (@pids) = map { $_->{pid} } @_;
-	my $pid = @pids ? $pids[rand @pids] : return 0;
-	return kill('KILL', $pid) ? $pid : 0;
+	my ($candidates) = @_;
+	return poll(sub {
+		my @pids = map { $_->{pid} } $candidates->();
+		my $pid = $pids[rand @pids];
+		return $pid && kill('KILL', $pid) ? $pid : 0;
+	}) // 'nobody';
 }
 
 # Each kill comes at a number of effects: spread over the whole run, however fast it is.
@@ -126,7 +130,8 @@ is($vhost->count('things.dead'), 0, 'there are no dead letters');
 # Publishing again after a kill repeats the last event of an aggregate, never an earlier one.
 my (%last, @wrong, %published);
 for my $message ($vhost->drain('audit')) {
-	my ($aggregate, $n) = $message->{body} =~ /"aggregate": ?(\d+).*"n": ?(\d+)/s ? ($1, $2) : (0, 0);
+	my $aggregate = $message->{headers}{aggregateid} // 0;
+	my ($n) = $message->{body} =~ /"n": ?(\d+)/;
 	my $last = $last{$aggregate} // 0;
 	push @wrong, "aggregate $aggregate: $n after $last" if $n != $last + 1 && $n != $last;
 	$last{$aggregate} = $n;

@@ -133,8 +133,16 @@ sub children
 	return @found;
 }
 
-sub slots { my ($self) = @_; return grep { ($_->{title} // '') =~ /slot/ || $_->{name} =~ /slot/ } $self->children }
 sub runners { my ($self) = @_; return grep { $_->{parent} == $self->{pid} && ($_->{title} // '') =~ /runner/ } $self->children }
+
+# Those of runners: the master has one for a moment when it checks its configuration.
+sub slots
+{
+	my ($self) = @_;
+	my @children = $self->children;
+	my %runner = map { $_->{pid} => 1 } grep { ($_->{title} // '') =~ /runner/ } @children;
+	return grep { $runner{ $_->{parent} } } @children;
+}
 
 sub describe_status
 {
