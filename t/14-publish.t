@@ -26,6 +26,7 @@ my $uuid = qr/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{1
 	my $m = $vhost->get('orders.view');
 	is_deeply([ @$m{qw(message_id type content_type delivery_mode app_id exchange routing_key body)} ],
 		[ $id, 'OrderPlaced', 'application/json', 2, 'pawlctl', 'orders', 'order.placed', '{"id":42}' ], 'as it was said');
+	delete $m->{headers}{'x-delivery-count'};
 	is_deeply($m->{headers}, { aggregateid => '42', x => 'a=b' }, 'with its headers');
 	ok($m->{timestamp} >= $before && $m->{timestamp} <= time, 'and the time');
 }
@@ -52,7 +53,7 @@ for my $case (
 	[ [ '-t', 'T', 'nosuch/x', 'x' ], 69, qr/there is no exchange "nosuch"; it must be declared first/ ],
 	[ [ '-t', 'T', 'x' x 256, 'x' ], 64, qr/cannot publish this: .*255/ ],
 	[ [ '-t', 'x' x 256, 'view', 'x' ], 64, qr/cannot publish this: .*255/ ],
-	[ [ '-t', 'T', '-H', 'x=' . 'y' x 140_000, 'view', 'x' ], 64, qr/cannot publish this: / ],
+	[ [ '-t', 'T', (map { ('-H', "x$_=" . 'y' x 70_000) } 1, 2), 'view', 'x' ], 64, qr/cannot publish this: / ],
 	[ [ '-t', 'T' ], 64, qr/say where to/ ],
 	[ [ 'view', 'x' ], 64, qr/--type is missing/ ],
 	[ [ '-t', 'T', '-H', 'noequals', 'view', 'x' ], 64, qr/header "noequals" is not of the form NAME=VALUE/ ],
