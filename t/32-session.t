@@ -12,6 +12,8 @@ create table effects (n bigserial, key text);
 create table seen (n bigserial, key text, what text, value text);
 create table wide (a int);
 create sequence once;
+create table nap (seconds int);
+insert into nap values (60);
 create function raise_it(code text) returns void language plpgsql as $$ begin raise exception 'raised on purpose' using errcode = code; end $$;
 create function slow_commit() returns trigger language plpgsql as $$ begin perform pg_sleep(60); return null; end $$;
 create table slow (key text);
@@ -32,6 +34,7 @@ sub waiting_then_result
 	is($result->{is}, 'result', "$name: and what became of the batch");
 	return ($waiting->{text}, @{ $result->{outcomes} });
 }
+my $nap = [ sql => 'select pg_sleep(seconds) from nap' ];
 sub backend { return $db->value("select pid from pg_stat_activity where application_name = 'pawl-slot s'") }
 
 # Down at the start, and up again
@@ -59,11 +62,12 @@ is($driver->wait($slot)->{is}, 'ready', 'and replaced');
 
 # Terminated in the middle of a batch
 my @messages = map { good("t$_") } 0 .. 9;
-$messages[5] = good('t5', [ sql => 'select pg_sleep(case when nextval(\'once\') = 1 then 60 else 0 end)' ]);
+$messages[5] = good('t5', $nap);
 $driver->send($slot, 0, @messages);
 wait_for { $db->value("select count(*) from pg_stat_activity where application_name = 'pawl-slot s' and wait_event = 'PgSleep'") } 'a batch is being applied';
 $db->value('select pg_terminate_backend(' . backend() . ')');
 my ($text, @out) = waiting_then_result($slot, 'terminated');
+$db->do('update nap set seconds = 0');
 like($text, qr/terminating connection due to administrator command/, 'terminated: the reason is told');
 is(outcomes(@out), join(' ', ("unapplied+" . ($SUSPECT | $MAYBE)) x 10), 'terminated: nothing is applied, nobody is charged');
 is(effects('t%'), '0 0', 'terminated: so it is');
@@ -72,16 +76,15 @@ is(outcomes(@{ $driver->result($slot, $ALONE, @messages)->{outcomes} }), join(' 
 is(effects('t%'), '10 10', 'terminated: once');
 
 # A backend that crashes says nothing
-$db->do("select setval('once', 1, false)");
+$db->do('update nap set seconds = 60');
 @messages = map { good("c$_") } 0 .. 4;
-$messages[2] = good('c2', [ sql => 'select pg_sleep(case when nextval(\'once\') = 1 then 60 else 0 end)' ]);
+$messages[2] = good('c2', $nap);
 $driver->send($slot, 0, @messages);
 wait_for { $db->value("select count(*) from pg_stat_activity where application_name = 'pawl-slot s' and wait_event = 'PgSleep'") } 'a batch is being applied';
 kill('KILL', backend());
 ($text, @out) = waiting_then_result($slot, 'crashed backend');
 is(outcomes(@out), join(' ', ("unapplied+" . ($SUSPECT | $MAYBE | $LOST_SESSION)) x 5), 'crashed backend: all are under suspicion');
 $driver->wait_until($slot, 'ready');
-$db->do("select setval('once', 1, false)");
 # Alone, and its session goes again: only that one is to blame, those before it are done, those behind it are not begun.
 $driver->send($slot, $ALONE, @messages);
 wait_for { $db->value("select count(*) from pg_stat_activity where application_name = 'pawl-slot s' and wait_event = 'PgSleep'") } 'they are applied one by one';
@@ -89,13 +92,14 @@ kill('KILL', backend());
 ($text, @out) = waiting_then_result($slot, 'crashed backend, alone');
 is(outcomes(@out), 'done done unapplied+' . ($SUSPECT | $MAYBE | $LOST_SESSION) . ' unapplied unapplied', 'crashed backend, alone: it is plain who it was');
 $driver->wait_until($slot, 'ready');
+$db->do('update nap set seconds = 0');
 is(outcomes($driver->batch($slot, @messages)), 'duplicate duplicate done done done', 'crashed backend: the rest is done');
 is(effects('c%'), '5 5', 'crashed backend: once');
 
 # The server is restarted
-$db->do("select setval('once', 1, false)");
+$db->do('update nap set seconds = 60');
 @messages = map { good("r$_") } 0 .. 9;
-$messages[5] = good('r5', [ sql => 'select pg_sleep(case when nextval(\'once\') = 1 then 60 else 0 end)' ]);
+$messages[5] = good('r5', $nap);
 $driver->send($slot, 0, @messages);
 wait_for { $db->value("select count(*) from pg_stat_activity where application_name = 'pawl-slot s' and wait_event = 'PgSleep'") } 'a batch is being applied';
 $driver->send($slot, 0, good('behind'));
@@ -104,6 +108,7 @@ $server->stop;
 is(outcomes(@out), join(' ', ("unapplied+" . ($SUSPECT | $MAYBE)) x 10), 'restart: nothing is applied');
 is(outcomes(@{ $driver->wait_until($slot, 'result')->{outcomes} }), 'unapplied', 'restart: a batch that was on its way is given back untouched');
 $server->up;
+$db->do('update nap set seconds = 0');
 $driver->wait_until($slot, 'ready');
 is(outcomes($driver->batch($slot, @messages, good('behind'))), join(' ', ('done') x 11), 'restart: all is done afterwards');
 is(effects('r%'), '10 10', 'restart: once');
@@ -160,8 +165,8 @@ is(outcomes($driver->batch($slot, good('i1'))), 'done', 'inbox back');
 my $proxy = Pawl::Proxy->start('127.0.0.1', $server->port);
 $driver->set(conninfo => $db->conninfo(port => $proxy->port), consumer => 'proxied');
 my $far = $driver->ready;
-$db->do("select setval('once', 1, false)");
-@messages = (good('x1'), good('x2', [ sql => 'select pg_sleep(case when nextval(\'once\') = 1 then 60 else 0 end)' ]), good('x3'));
+$db->do('update nap set seconds = 60');
+@messages = (good('x1'), good('x2', $nap), good('x3'));
 $driver->send($far, 0, @messages);
 my $sleeper = wait_for { $db->value("select pid from pg_stat_activity where application_name = 'pawl-slot proxied' and wait_event = 'PgSleep'") } 'a batch is being applied';
 $proxy->cut;
@@ -170,10 +175,12 @@ is(outcomes(@out), join(' ', ("unapplied+" . ($SUSPECT | $MAYBE | $LOST_SESSION)
 $driver->wait_until($far, 'ready');
 is($db->value("select count(*) from pg_stat_activity where pid = $sleeper"), 0, 'cut off: the old backend is ended first');
 like($driver->log, qr/terminated the backend of the lost session \(pid $sleeper\)/, 'cut off: and that is logged');
+$db->do('update nap set seconds = 0');
 is(outcomes(@{ $driver->result($far, $ALONE, @messages)->{outcomes} }), 'done done done', 'cut off: done afterwards');
 is(effects('x%'), '3 3', 'cut off: once');
 
 # The commit is done, its answer is lost.
+$driver->batch($far, good('y0', [ sql => 'insert into wide values (1)' ]));	# prepared now
 my $lock = $db->session;
 $lock->query('begin');
 $lock->query('lock table wide');

@@ -127,18 +127,21 @@ is($target->value('select sum(total) from shared'), $events, 'the shared rows co
 is($target->value('select count(*) from pawl.inbox'), $events, 'the inbox has a key for each');
 is($vhost->count('things.dead'), 0, 'there are no dead letters');
 
-# Publishing again after a kill repeats the last event of an aggregate, never an earlier one.
+# The first copy of each event comes in order. Later copies may come late: what a killed relay had sent can still be on its way when the
+# next one publishes. Consumers know them by their id.
 my (%last, @wrong, %published);
 for my $message ($vhost->drain('audit')) {
 	my $aggregate = $message->{headers}{aggregateid} // 0;
 	my ($n) = $message->{body} =~ /"n": ?(\d+)/;
+	next if $published{"$aggregate $n"}++;
 	my $last = $last{$aggregate} // 0;
-	push @wrong, "aggregate $aggregate: $n after $last" if $n != $last + 1 && $n != $last;
+	push @wrong, "aggregate $aggregate: $n after $last" if $n != $last + 1;
 	$last{$aggregate} = $n;
-	$published{"$aggregate $n"}++;
 }
 is(scalar keys %published, $events, 'all events were published');
 is_deeply([ @wrong[0 .. ($#wrong > 9 ? 9 : $#wrong)] ], [], 'each aggregate in its order');
-note(sprintf '%d events were published again', eval { my $n = 0; $n += $_ - 1 for values %published; $n });
+my $again = 0;
+$again += $_ - 1 for values %published;
+note("$again events were published again");
 $program{$_}->stop for qw(pawl-relay pawl-worker);
 done_testing;

@@ -242,7 +242,7 @@ on_ready(void *arg)
 {
 	struct probe_channel *c = arg;
 
-	if (c->to_publish > 0)
+	if (c->published < c->to_publish)
 		load(c);
 	else
 		say("ready channel=%u", c->id);

@@ -61,7 +61,7 @@ sub handled
 	return wantarray ? @all : scalar @all;
 }
 
-sub forget { my ($self) = @_; unlink "$self->{dir}/log"; return }
+sub forget { my ($self) = @_; truncate("$self->{dir}/log", 0); return }
 sub database_down { my ($self) = @_; Pawl::Test::write_file("$self->{dir}/down", ''); return }
 sub database_up { my ($self) = @_; unlink "$self->{dir}/down"; return }
 sub refuse { my ($self, $yes) = @_; $yes ? Pawl::Test::write_file("$self->{dir}/refuse", '') : unlink("$self->{dir}/refuse"); return }
