@@ -39,17 +39,36 @@ const char outbox_table_check_sql[] =
  * 'largest' is given as its size. "offset 0" keeps the planner from making the text of a payload more than once.
  */
 static char *
-rows_sql(struct arena *arena, const char *from, const char *bytes, const char *largest, bool total)
+rows_sql(struct arena *arena, const char *from, const char *bytes, const char *largest, const char *last_column)
 {
 	return arena_printf(arena,
 	    "select seq::int8, id::text, aggregatetype::text, aggregateid::text, type::text,"
 	    " case when octet_length(body) <= %s::int8 then body end, headers::text,"
 	    " case when isfinite(created_at) then floor(extract(epoch from created_at))::int8::text end,"
-	    " case when octet_length(body) > %s::int8 then octet_length(body)::text end, %s"
-	    " from (select " COLUMNS ", %s as total, sum(pg_column_size(payload)) over (order by seq rows between unbounded preceding and 1 preceding)"
+	    " case when octet_length(body) > %s::int8 then octet_length(body)::text end, last::text"
+	    " from (select " COLUMNS ", %s as last, sum(pg_column_size(payload)) over (order by seq rows between unbounded preceding and 1 preceding)"
 	    " as before from (%s) as limited) as sized,"
 	    " lateral (select payload::text as body offset 0) as text where coalesce(before, 0) < %s::int8 order by seq",
-	    largest, largest, total ? "total::text" : "null::text", total ? "count(*) over ()" : "null", from, bytes);
+	    largest, largest, last_column, from, bytes);
+}
+
+/*
+ * One statement is one snapshot: what is behind the cursor, what is ahead of it, and what was to be published later and is due now. Those
+ * rows are outside cursor and floor, so the due ones that are known are named to be left out. now() and not clock_timestamp(), which no
+ * index can be searched for.
+ */
+static char *
+read_sql(struct arena *arena, const char *name)
+{
+	char *ahead = arena_printf(arena, "select " COLUMNS " from %s where seq > $2::int8 and not_before is null order by seq limit $3::int8", name);
+	char *due = arena_printf(arena, "select " COLUMNS " from %s as o where not_before <= now() and not exists"
+	    " (select from unnest($6::int8[]) as known(seq) where known.seq = o.seq) order by not_before limit $3::int8", name);
+
+	return arena_printf(arena,
+	    "select null::int8, pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text, pg_backend_pid()::text,"
+	    " array(select seq from %s where seq > $1::int8 and seq <= $2::int8 and not_before is null)::text,"
+	    " null::text, null::text, null::text, null::text, null::text union all (%s) union all (%s)",
+	    name, rows_sql(arena, ahead, "$4", "$5", "null"), rows_sql(arena, due, "$4", "$5", "'due'"));
 }
 
 static void
@@ -58,22 +77,19 @@ build(struct outbox_table *table, const char *oid)
 	struct arena *arena = &table->arena;
 	const char *name = table->name;
 
-	/* One statement is one snapshot. A row with not_before is not read before its time, which is a later version's work. */
-	table->read = arena_printf(arena,
-	    "select null::int8, pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text, pg_backend_pid()::text,"
-	    " array(select seq from %s where seq > $1::int8 and seq <= $2::int8)::text, null::text, null::text, null::text, null::text, null::text"
-	    " union all (%s)", name,
-	    rows_sql(arena, arena_printf(arena, "select " COLUMNS " from %s where seq > $2::int8 order by seq limit $3::int8", name), "$4", "$5", false));
+	table->read = read_sql(arena, name);
 	table->fetch = rows_sql(arena, arena_printf(arena,
-	    "select " COLUMNS " from %s where seq = any($1::int8[]) order by seq limit $2::int8", name), "$3", "$4", true);
+	    "select " COLUMNS " from %s where seq = any($1::int8[]) order by seq limit $2::int8", name), "$3", "$4", "count(*) over ()");
+	/* Only what a look ahead has shown: up to its cursor, or due. What is newer may not be on disk yet. */
 	table->catch_up = rows_sql(arena, arena_printf(arena,
 	    "select " COLUMNS " from %s where seq >= $1::int8 and seq <= $2::int8 and (coalesce(aggregatetype::text, ''), aggregateid::text) in"
-	    " (select * from unnest($6::text[], $7::text[])) order by seq limit $3::int8", name), "$4", "$5", true);
+	    " (select * from unnest($6::text[], $7::text[])) and ((not_before is null and seq <= $8::int8) or seq in (select unnest($9::int8[])))"
+	    " order by seq limit $3::int8", name), "$4", "$5", "count(*) over ()");
 	table->erase = arena_printf(arena, "delete from %s where seq = any($1::int8[])", name);
 	table->writers = arena_printf(arena,
 	    "select virtualtransaction, pid is null from pg_locks where locktype = 'relation' and relation = %s and mode = 'RowExclusiveLock' and granted"
 	    " and database = (select oid from pg_database where datname = current_database())", oid);
-	table->count = arena_printf(arena, "select count(*) from (select from %s where seq > $1::int8 limit 100000) as behind", name);
+	table->count = arena_printf(arena, "select count(*) from (select from %s where seq > $1::int8 and not_before is null limit 100000) as ahead", name);
 }
 
 static const char *

@@ -22,6 +22,7 @@ enum outbox_column {
 enum {
 	OUTBOX_TOO_LARGE = OUTBOX_COLUMNS,	/* the payload's size when it is over the limit; PAYLOAD is null then */
 	OUTBOX_TOTAL,				/* fetch, catch_up: rows there are within the row limit; fewer came when bytes were over */
+	OUTBOX_DUE = OUTBOX_TOTAL,		/* read: not null in rows that had a not_before; they come behind the others */
 	OUTBOX_RESULT_COLUMNS
 };
 /*
@@ -46,12 +47,13 @@ struct outbox_table {
 	const char *lock_key;		/* of the leader's advisory lock */
 	bool id_is_uuid;
 	bool append_only;		/* seq is an identity with cache 1: a transaction draws it after it has locked the table */
-	const char *read;		/* $1 floor $2 cursor $3 rows $4 bytes $5 largest payload */
+	const char *read;		/* $1 floor $2 cursor $3 rows $4 bytes $5 largest payload $6 known due rows int8[] */
 	const char *fetch;		/* $1 seqs int8[] $2 rows $3 bytes $4 largest payload */
-	const char *catch_up;		/* $1 from (included) $2 to (included) $3 rows $4 bytes $5 largest payload $6 aggregatetypes text[] $7 aggregateids text[] */
+	const char *catch_up;		/* $1 from (included) $2 to (included) $3 rows $4 bytes $5 largest payload $6 aggregatetypes text[] $7 aggregateids text[] $8 cursor
+					 * $9 known due rows int8[] */
 	const char *erase;		/* $1 seqs int8[] */
 	const char *writers;		/* transactions that may have rows under way: virtualtransaction, prepared */
-	const char *count;		/* $1 cursor: rows behind it, 100000 at most */
+	const char *count;		/* $1 cursor: rows ahead of it, 100000 at most */
 };
 #define OUTBOX_TABLE_INIT { .arena = ARENA_INIT }
 struct pg_result;

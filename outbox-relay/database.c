@@ -51,13 +51,17 @@ struct database {
 	uint64_t sessions;
 };
 
-/* The planner must take the primary key also where statistics of an empty table say otherwise. */
+/*
+ * The planner must take the primary key also where statistics of an empty table say otherwise, and must not compare lists that we give
+ * it (which it takes for ten elements long) with each row.
+ */
 static const char *const settings[] = {
 	"statement_timeout", "30s",
 	"lock_timeout", "1s",		/* a locked table must not hold up the other outboxes of the session */
 	"default_transaction_isolation", "read committed",
 	"enable_seqscan", "off",
 	"enable_bitmapscan", "off",
+	"enable_nestloop", "off",
 	"jit", "off",
 	"plan_cache_mode", "force_generic_plan",
 	"max_parallel_workers_per_gather", "0",

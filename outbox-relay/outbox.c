@@ -46,6 +46,12 @@ seq_list_sort(struct seq_list *list)
 		qsort(list->items, list->count, sizeof(*list->items), compare_seqs);
 }
 
+bool
+seq_list_has(const struct seq_list *list, int64_t seq)
+{
+	return list->count > 0 && bsearch(&seq, list->items, list->count, sizeof(*list->items), compare_seqs) != NULL;
+}
+
 void
 seq_list_release(struct seq_list *list)
 {

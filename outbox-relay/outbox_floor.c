@@ -116,19 +116,19 @@ outbox_floor_is_clear(const struct outbox *o)
 	return o->floor.state == FLOOR_CLEAR;
 }
 
-/* Marks of rows below the floor tell nothing that the floor does not. */
+/* Marks of rows below the floor tell nothing that the floor does not; but for those that had a not_before, which are not read from there. */
 static void
 purge(struct outbox *o)
 {
 	struct seq_list below = { NULL, 0, 0 };
 	const struct seq_map_entry *entry;
 
+	seq_list_sort(&o->reader.due);
 	for (size_t at = 0; (entry = seq_map_next(&o->known, &at)) != NULL;)
-		if (entry->value == DROPPED && entry->seq <= o->reader.floor)
+		if (entry->value == DROPPED && entry->seq <= o->reader.floor && !seq_list_has(&o->reader.due, entry->seq))
 			seq_list_add(&below, entry->seq);
 	for (size_t i = 0; i < below.count; i++)
-		seq_map_remove(&o->known, below.items[i]);
-	o->dropped -= below.count;
+		outbox_unmark_dropped(o, below.items[i]);
 	seq_list_release(&below);
 }
 

@@ -48,6 +48,7 @@ enum outbox_state {
 struct seq_list { int64_t *items; size_t count, cap; };
 void	seq_list_add(struct seq_list *, int64_t) ATTR_NONNULL;
 void	seq_list_sort(struct seq_list *) ATTR_NONNULL;
+bool	seq_list_has(const struct seq_list *, int64_t) ATTR_NONNULL;		/* of a sorted one */
 void	seq_list_release(struct seq_list *) ATTR_NONNULL;
 void	seq_list_text(const struct seq_list *, struct buf *) ATTR_NONNULL;	/* "{1,2,3}" */
 void	seq_list_parse(struct seq_list *, const char *) ATTR_NONNULL;		/* adds what such a text holds */
@@ -79,6 +80,7 @@ struct outbox_reader {
 	struct pg_result *held;		/* rows ahead, until the late ones and the fence are here */
 	bool late_partial;		/* more late rows than were fetched: the held ones must be read again */
 	struct seq_list asked;		/* LATE, AGAIN, PROBE: what was asked for */
+	struct seq_list due;		/* rows with a not_before that were due and may still be known */
 	bool clears_floor;		/* begun when nobody was left who could have rows below the floor's candidate */
 	struct aggregate_list catching_up;
 	struct log_complaint complaint, full_complaint;

@@ -166,13 +166,24 @@ schedule(struct outbox *o, int rows, bool again)
 	r->next = clock_mono_after_ms(clock_mono_now(), r->interval_ms);
 }
 
+/* The last row that is ahead; behind it are those that are due. 0: none. */
+static int
+last_ahead(const struct pg_result *result)
+{
+	int last = pg_rows(result) - 1;
+
+	while (last > 0 && pg_value(result, last, OUTBOX_DUE) != NULL)
+		last--;
+	return last;
+}
+
 /* Late rows, if there are any, are here, and all of the snapshot is on disk. */
 static void
 take_ahead(struct outbox *o, const struct pg_result *late)
 {
 	struct outbox_reader *r = &o->reader;
 	bool partial = r->late_partial || (late != NULL && !is_complete(late));
-	int rows = pg_rows(r->held) - 1;
+	int rows = pg_rows(r->held) - 1, last = last_ahead(r->held);
 
 	log_recovered(&r->complaint, "table %s can be read again", o->table.name);
 	r->found_nothing = rows == 0 && late == NULL;
@@ -180,8 +191,10 @@ take_ahead(struct outbox *o, const struct pg_result *late)
 		take(o, late, 0);
 	if (!partial) {
 		take(o, r->held, 1);
-		if (rows > 0)
-			r->cursor = seq_of(r->held, rows);
+		for (int i = last + 1; i <= rows; i++)
+			seq_list_add(&r->due, seq_of(r->held, i));
+		if (last > 0)
+			r->cursor = seq_of(r->held, last);
 		if (r->clears_floor)
 			outbox_floor_rise(o);
 	}
@@ -328,11 +341,24 @@ out:
 }
 
 static void
+forget_due(struct outbox *o)
+{
+	struct seq_list *due = &o->reader.due;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < due->count; i++)
+		if (seq_map_get(&o->known, due->items[i]) != NULL)
+			due->items[kept++] = due->items[i];
+	due->count = kept;
+}
+
+static void
 look_ahead(struct outbox *o, unsigned rows)
 {
 	struct outbox_reader *r = &o->reader;
+	struct buf due = BUF_INIT;
 	struct number n[5];
-	const char *values[5];
+	const char *values[6];
 
 	begin(o, READING_AHEAD);
 	r->clears_floor = outbox_floor_is_clear(o);
@@ -342,7 +368,11 @@ look_ahead(struct outbox *o, unsigned rows)
 	values[2] = number(&n[2], rows);
 	values[3] = number(&n[3], OUTBOX_READ_BYTES);
 	values[4] = number(&n[4], o->config->max_body_bytes);
-	outbox_execute(o, ahead_here, "read", 5, values);
+	forget_due(o);
+	seq_list_text(&r->due, &due);
+	values[5] = due.data;
+	outbox_execute(o, ahead_here, "read", 6, values);
+	buf_release(&due);
 }
 
 /* Catching up. */
@@ -423,10 +453,10 @@ static void
 catch_up(struct outbox *o, unsigned rows)
 {
 	struct outbox_reader *r = &o->reader;
-	struct buf types = BUF_INIT, ids = BUF_INIT;
-	int64_t from = INT64_MAX;
-	const char *values[7];
-	struct number n[5];
+	struct buf types = BUF_INIT, ids = BUF_INIT, due = BUF_INIT;
+	int64_t from = INT64_MAX, to = r->cursor;
+	const char *values[9];
+	struct number n[6];
 
 	begin(o, READING_CATCH_UP);
 	r->asked_rows = rows;
@@ -443,16 +473,23 @@ catch_up(struct outbox *o, unsigned rows)
 	}
 	buf_putc(&types, '}');
 	buf_putc(&ids, '}');
+	seq_list_text(&r->due, &due);
+	for (size_t i = 0; i < r->due.count; i++)
+		if (r->due.items[i] > to)
+			to = r->due.items[i];
 	values[0] = number(&n[0], from);
-	values[1] = number(&n[1], r->cursor);
+	values[1] = number(&n[1], to);
 	values[2] = number(&n[2], rows);
 	values[3] = number(&n[3], OUTBOX_READ_BYTES);
 	values[4] = number(&n[4], o->config->max_body_bytes);
 	values[5] = types.data;
 	values[6] = ids.data;
-	outbox_execute(o, caught_up, "catch_up", 7, values);
+	values[7] = number(&n[5], r->cursor);
+	values[8] = due.data;
+	outbox_execute(o, caught_up, "catch_up", 9, values);
 	buf_release(&types);
 	buf_release(&ids);
+	buf_release(&due);
 }
 
 /* Single rows: those without aggregate that can go on, and first ones of blocked aggregates. */
@@ -588,6 +625,7 @@ outbox_read_reset(struct outbox *o)
 
 	pg_result_free(&r->held);
 	seq_list_release(&r->asked);
+	seq_list_release(&r->due);
 	r->catching_up = (struct aggregate_list){ NULL, NULL, 0 };
 	r->reading = READING_NOTHING;
 	r->cursor = r->floor = INT64_MIN;

@@ -52,8 +52,8 @@ my @messages = $o->take;
 is(scalar @messages, 5000, 'each of them once');
 is_deeply([ order_errors(@messages) ], [], 'in order within each aggregate');
 
-my $status = run_program('pawlctl', 'status', '-c', $o->{config}, '--json');
-note($status->{out}, $status->{err});
+my $status = JSON::PP::decode_json(run_program('pawlctl', 'status', '-c', $o->{config}, '--json')->{out})->{relay}{outboxes}[0];
+is_deeply([ @$status{qw(published confirmed deleted returned nacked refused in_flight)} ], [ 5003, 5003, 5003, 0, 0, 0, 0 ], 'and counted');
 $relay->stop;
 like($relay->log, qr/msg="stopped"/, 'it says that it stopped');
 

@@ -1,0 +1,35 @@
+#!/usr/bin/perl
+# Rows with a not_before are published when it has come, in the order of their aggregate with what is there then.
+use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test; use Pawl::Outbox;
+
+my $o = Pawl::Outbox->new(outbox => 'routing_key = "{aggregateid}";', bind => undef);
+my $amqp = $o->vhost->amqp;
+$amqp->declare_queue('all');
+$amqp->bind('all', 'events', $_) for qw(a b);
+my $sql = "insert into pawl.outbox (aggregatetype, aggregateid, type, payload, not_before) values ('order', '%s', 'T', '{\"a\": \"%s\", \"n\": %d}', now() + interval '%s')";
+$o->db->do(join(';', map { sprintf($sql, @$_) } [ 'a', 'a', 1, '2 s' ], [ 'b', 'b', 1, '-1 s' ], [ 'a', 'a', 2, '1 hour' ]));
+$o->emit('a', 3);
+my $before = $o->db->value('select extract(epoch from clock_timestamp())');
+my $relay = $o->relay->allow_log(qr/no queue is bound/);
+wait_for { $o->left == 2 } 'what is due, and what has no time, is published';
+is_deeply([ sort map { $_->{body} } $o->take ], [ '{"a": "a", "n": 3}', '{"a": "b", "n": 1}' ], 'nothing else');
+wait_for { $o->count == 1 } 'the next one when its time has come';
+cmp_ok($o->db->value('select extract(epoch from clock_timestamp())') - $before, '>', 1.5, 'not before');
+is($o->take, 1, 'once');
+is($o->left, 1, 'what is due in an hour stays');
+
+# Due rows of a blocked aggregate wait with it; many due rows pass through more than one read.
+$o->emit('hold', 1);
+wait_for { $relay->log =~ /no queue is bound/ } 'an aggregate is blocked';
+$o->db->do(join(';', map { sprintf($sql, 'hold', 'hold', $_, '-1 s') } 2 .. 50));
+$o->db->do("insert into pawl.outbox (aggregatetype, aggregateid, type, payload, not_before)"
+    . " select 'order', 'b', 'T', jsonb_build_object('a', 'b', 'n', i), now() - interval '1 s' from generate_series(2, 3001) i");
+wait_for { $o->left == 51 } 'due rows of others are published', 30;
+is_deeply([ order_errors($o->take) ], [], 'in order');
+$amqp->bind('all', 'events', 'hold');
+wait_for { $o->left == 1 } 'those that waited as well', 30;
+my @held = $o->take;
+is_deeply((first_seen(@held))[0], [ 1 .. 50 ], 'in order, complete');
+my $drain = do { $relay->stop; run_program('pawl-relay', '-c', $o->{config}, '--drain') };
+is($drain->{status}, 0, '--drain does not wait for what is due later');
+done_testing;
