@@ -1,0 +1,51 @@
+#!/usr/bin/perl
+# The relay is killed or stopped at its fault points: nothing is lost, the first sight of each aggregate is in order.
+use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test; use Pawl::Outbox;
+need_faults();
+
+my $o = Pawl::Outbox->new(outbox => 'window = 100;');
+my $n = 0;
+
+sub check
+{
+	my ($what, $from, @messages) = @_;
+	my ($seen) = first_seen(@messages);
+	is_deeply([ sort { $a <=> $b } @$seen ], [ $from .. $n ], "$what: nothing is lost");
+	is_deeply([ order_errors(@messages) ], [], "$what: the first sight of each aggregate is in order");
+	return @messages - @$seen;
+}
+
+for my $point (qw(relay.before_publish@150 relay.after_confirm@150 relay.before_delete@2 relay.after_delete@2)) {
+	my $from = $n + 1;
+	$o->emit_many(3000, 30, $from);
+	$n += 3000;
+	my ($name, $at) = split /@/, $point;
+	my $relay = $o->relay({ name => "$name-1", env => { PAWL_FAULT => "$name:kill\@$at" } });
+	$relay->{sent}{KILL} = 1;
+	wait_for { !$relay->running } "$point: killed";
+	my $second = $o->relay({ name => "$name-2" });
+	$o->wait_empty("$point: the next one publishes the rest");
+	my $twice = check($point, $from, $o->take);
+	cmp_ok($twice, '<=', 1100, "$point: $twice duplicates: a window and a delete's worth at most");
+	$second->stop;
+}
+
+# Stopped while the server sends it more than the socket holds: that session is not idle, but the standby ends it.
+{
+	my $from = $n + 1;
+	$o->db->do("insert into pawl.outbox (aggregatetype, aggregateid, type, payload) select 'order', 'a' || i % 40, 'T',"
+	    . " jsonb_build_object('a', 'a' || i % 40, 'n', i, 'x', repeat('x', 40000)) from generate_series($from, $from + 799) i");
+	$n += 800;
+	my $first = $o->relay({ name => 'stop-1', env => { PAWL_FAULT => 'relay.after_confirm:stop' } })->allow_log(qr/lost the database session/);
+	$first->wait_log(qr/leading: /);
+	my $second = $o->relay({ name => 'stop-2' })->allow_log(qr/takes no answers/);
+	$second->wait_log(qr/takes no answers: its session was ended/);
+	pass('a leader that takes no answers loses its session');
+	$second->wait_log(qr/leading: /);
+	$o->wait_empty('the other one publishes all', 60);
+	$first->signal('CONT');
+	$first->wait_log(qr/standing by: /);
+	check('stopped', $from, $o->take);
+	$_->stop for $first, $second;
+}
+done_testing;
