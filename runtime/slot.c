@@ -194,8 +194,10 @@ static void
 batch(struct slot *s)
 {
 	struct pg_error error;
+	bool overtakes = s->behind && slot_work_ahead(s);
 
-	if (!s->ready) {
+	s->behind = true;
+	if (!s->ready || overtakes) {
 		slot_work_unapplied(s);
 		return;
 	}
@@ -209,6 +211,7 @@ batch(struct slot *s)
 		buf_release(&result);
 		return;
 	}
+	s->behind = false;
 	backoff_reset(&s->backoff);
 	set_phase(s, DESK_IDLE);
 }

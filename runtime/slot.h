@@ -32,6 +32,7 @@ struct slot {
 	struct backoff backoff;		/* between sessions; starts afresh when a batch was committed */
 	struct clock_mono retry_at;	/* no session: not before that */
 	bool ready;			/* the runner was told so last */
+	bool behind;			/* the last RESULT had UNAPPLIED messages: see FRAME_BATCH_AHEAD */
 	bool checked;			/* the configuration's statements were prepared once */
 };
 
@@ -40,5 +41,6 @@ int	slot_run(struct slot *, int fd, struct desk *) ATTR_MUST_CHECK ATTR_NONNULL;
 
 /* slot_work.c: a BATCH frame is in frames.in: does it, and appends the RESULT. -1: the database failed (error). */
 int	slot_work(struct slot *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
+bool	slot_work_ahead(const struct slot *) ATTR_NONNULL;	/* it was sent before the batch before it was answered */
 void	slot_work_unapplied(struct slot *) ATTR_NONNULL;	/* appends a RESULT that says: none of it was done */
 #endif

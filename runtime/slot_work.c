@@ -221,6 +221,17 @@ slot_work(struct slot *s, struct pg_error *error)
 	return status;
 }
 
+bool
+slot_work_ahead(const struct slot *s)
+{
+	struct frame_batch header;
+
+	if (s->frames.in.len < sizeof(header))
+		return false;
+	memcpy(&header, s->frames.in.data, sizeof(header));
+	return (header.flags & FRAME_BATCH_AHEAD) != 0;
+}
+
 void
 slot_work_unapplied(struct slot *s)
 {
