@@ -25,7 +25,7 @@ enum {
 	PUMP_FRAMES = 1536,		/* a round's share: some 512 messages of three frames */
 	BACKOFF_FIRST_MS = 100, BACKOFF_CONFIGURATION_MS = 5000, BACKOFF_MOST_MS = 30000,
 	GOOD_AFTER_MS = 5000,		/* a connection that lived so long starts the delays afresh */
-	STACK_BYTES = 64 * 1024 * 1024,
+	STACK_BYTES = 16 * 1024 * 1024,	/* five times what the deepest header table took */
 	ROOM_SHARE = 4			/* a writable socket has a third of its buffer free; we use up to a quarter before asking again */
 };
 

@@ -9,7 +9,7 @@
  * other than TIMEOUT ends the connection (0.11 cannot go on after one: facts row 17).
  * TLS: 1.2 or later; the chain and the host name are always verified, by ca_file or the system's CAs. Names only: a certificate's IP
  * addresses do not count (facts row 33).
- * The first amqp_conn raises the stack's soft limit to 64 MiB: rabbitmq-c decodes nested header tables recursively (facts row 18).
+ * The first amqp_conn raises the stack's soft limit to 16 MiB: rabbitmq-c decodes nested header tables recursively (facts row 18).
  *
  * Used by amqp_consumer and amqp_publisher only; programs see those. Internal parts are in amqp_conn_internal.h.
  */

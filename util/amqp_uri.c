@@ -109,6 +109,7 @@ parse_host(struct slice text, struct amqp_uri *uri)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._%:";
 	struct slice host = text, rest = text;
+	const char *why = NULL;
 
 	if (text.len > 0 && text.data[0] == '[') {
 		rest = (struct slice){ text.data + 1, text.len - 1 };
@@ -130,8 +131,8 @@ parse_host(struct slice text, struct amqp_uri *uri)
 	}
 	if (rest.data != NULL && parse_port(rest, &uri->port) != 0)
 		return "has a wrong port (1 to 65535; a '/', '@' or ':' in a password is written as %2f, %40, %3a)";
-	uri->host = xasprintf("%.*s", (int)host.len, host.data);
-	return NULL;
+	uri->host = decode(host, &why);		/* [fe80::1%25eth0] */
+	return why;
 }
 
 /* user[:password]; both may hold anything, encoded. */
