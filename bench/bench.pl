@@ -97,13 +97,17 @@ sub seconds_of
 	return ($field[11] + $field[12] + $field[13] + $field[14]) / $ticks;
 }
 
-sub costs { return { own => (times)[2] + (times)[3], postgres => seconds_of($postgres->pid), broker => seconds_of($broker->pid) } }
+# A backend's costs are the postmaster's when it was reaped.
+sub backends { return scalar split(' ', Pawl::Postgres::Database::read_all("/proc/$_[0]/task/$_[0]/children")) }
+
+sub costs { return { backends => backends($postgres->pid), own => (times)[2] + (times)[3], postgres => seconds_of($postgres->pid), broker => seconds_of($broker->pid) } }
 
 sub take_costs
 {
 	my ($name, $count, $before) = @_;
+	Pawl::Process::poll(sub { backends($postgres->pid) <= $before->{backends} }, 10);
 	my $after = costs();
-	push @{ $cpu{$name}{$_} }, ($after->{$_} - $before->{$_}) * 1e6 / $count for keys %$after;
+	push @{ $cpu{$name}{$_} }, ($after->{$_} - $before->{$_}) * 1e6 / $count for qw(own postgres broker);
 	return;
 }
 
@@ -114,7 +118,7 @@ sub wait_until
 		my $result = $code->();
 		die "$process->{name} ended too early\n" . $process->log if !$result && !$process->running && !$code->();
 		return $result;
-	}, 600) || die "$process->{name} did not finish\n" . $process->log;
+	}, 120) || die "$process->{name} did not finish\n" . $process->log;
 }
 
 # ---- consumers: a queue is filled, then a contestant empties it
