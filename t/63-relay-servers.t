@@ -1,0 +1,107 @@
+#!/usr/bin/perl
+# The broker or the database goes away in the middle of it, the broker takes nothing for a while, the relay is told to stop.
+use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test; use Pawl::Outbox;
+use IO::Select;
+use IO::Socket::INET;
+use Time::HiRes qw(time);
+
+my ($postgres, $rabbit) = (own_postgres(fsync => 1, options => { wal_writer_delay => '10s' }), own_rabbit(fsync => 1));
+my ($db, $vhost) = (migrated_db($postgres), $rabbit->create_vhost);
+my $o = Pawl::Outbox->new(db => $db, vhost => $vhost, outbox => 'window = 200;');
+my $n = 0;
+sub emit { my ($count) = @_; $o->emit_many($count, 50, $n + 1); $n += $count; return }
+sub check
+{
+	my ($what, $from, @messages) = @_;
+	my ($seen) = first_seen(@messages);
+	is_deeply([ sort { $a <=> $b } @$seen ], [ $from .. $n ], "$what: nothing is lost");
+	is_deeply([ order_errors(@messages) ], [], "$what: the first sight of each aggregate is in order");
+	return @messages - @$seen;
+}
+
+# TERM in the middle: what was issued is confirmed and deleted, so nothing comes twice.
+emit(4000);
+my @all;
+for my $round (1 .. 3) {
+	my $relay = $o->relay({ name => "term-$round" });
+	my $mark = $o->count;
+	wait_for { $o->count > $mark + 200 } "TERM $round: it is publishing";
+	$relay->stop;
+	is($o->left + $o->count, $n, "TERM $round: what is published is deleted");
+}
+my $relay = $o->relay({ name => 'relay' })->allow_log(qr/the broker|could not connect|connection|channel/, qr/lost the database session|could not get a database session/);
+$o->wait_empty('TERM: the next one publishes the rest', 60);
+is(check('TERM', 1, $o->take), 0, 'TERM: nothing comes twice');
+
+# The broker closes the connection, and is killed.
+{
+	my $from = $n + 1;
+	emit(3000);
+	for my $round (1 .. 3) {
+		my $mark = $o->count;
+		wait_for { $o->count > $mark + 200 || !$o->left } "closed $round: it is publishing";
+		$vhost->close_connection($_) for grep { ($_->{client_properties}{connection_name} // '') =~ /pawl-relay/ } $vhost->connections;
+	}
+	$o->wait_empty('closed: all is published', 60);
+	note(check('closed', $from, $o->take) . ' duplicates');
+	$from = $n + 1;
+	emit(3000);
+	wait_for { $o->count > 300 } 'broker killed: it is publishing';
+	$vhost->amqp->close;
+	$rabbit->crash;
+	emit(1000);
+	$rabbit->up;
+	$o->wait_empty('broker killed: all is published when it is back', 90);
+	note(check('broker killed', $from, $o->take) . ' duplicates');
+}
+
+# The broker has an alarm: nothing is issued, nothing is lost, nothing comes twice for it.
+{
+	my $from = $n + 1;
+	$rabbit->ctl('set_vm_memory_high_watermark', 'absolute', '1MB');
+	emit(5000);
+	$relay->wait_log(qr/the broker takes no more messages for now/);
+	my $before = $o->left;
+	$rabbit->ctl('set_vm_memory_high_watermark', '0.6');
+	$relay->wait_log(qr/the broker takes messages again/);
+	$o->wait_empty('alarm: all is published when it is over', 60);
+	cmp_ok($before, '>', 0, "alarm: $before events waited");
+	is(check('alarm', $from, $o->take), 0, 'alarm: nothing comes twice');
+}
+
+# The database restarts, and crashes.
+for my $how (qw(fast immediate)) {
+	my $from = $n + 1;
+	emit(3000);
+	wait_for { $o->count > 300 } "database $how: events are published";
+	$postgres->restart($how);
+	emit(1000);
+	$o->wait_empty("database $how: all is published when it is back", 60);
+	note(check("database $how", $from, $o->take) . ' duplicates');
+}
+
+# Writers that do not wait for their commits: an event that a crash takes back was never published.
+{
+	my (%published, %written);
+	$db->do('create table written (n int)');
+	for my $round (1 .. 6) {
+		my $session = $db->session;
+		$session->query('set synchronous_commit = off');
+		for my $i (1 .. 15) {
+			$session->query('begin; insert into written values (' . ++$n . '); ' . Pawl::Outbox::emit_sql("async$n", $n) . '; commit');
+		}
+		wait_for { $published{$_}++ for @{ (first_seen($o->take))[0] }; %published } "asynchronous commits $round: something is published";
+		$session->query('begin; insert into written values (' . ++$n . '); ' . Pawl::Outbox::emit_sql("async$n", $n) . '; commit') for 1 .. 3;
+		$postgres->crash;
+		$session->close;
+		$published{$_}++ for @{ (first_seen($o->take))[0] };
+		$postgres->up;
+		$o->wait_empty("asynchronous commits $round: all that survived is published", 60);
+		$published{$_}++ for @{ (first_seen($o->take))[0] };
+	}
+	$written{ $_->[0] } = 1 for $db->query('select n from written');
+	note(scalar(keys %written) . ' of ' . 6 * 18 . ' asynchronous commits survived');
+	is_deeply([ sort { $a <=> $b } keys %published ], [ sort { $a <=> $b } keys %written ], 'exactly the events whose transactions survived are published');
+}
+$relay->stop;
+done_testing;
