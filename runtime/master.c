@@ -54,15 +54,21 @@ master_tell_systemd(const struct master *m, const char *first)
 
 /* ---- one runner ---- */
 
+static bool
+tell(struct child *c, enum runner_byte byte)
+{
+	char data = (char)byte;
+
+	return send(c->control_fd, &data, 1, MSG_NOSIGNAL) == 1;
+}
+
 static void
 retire_older(struct child *successor)
 {
-	const char byte = RUNNER_RETIRE;
-
 	for (struct child *c = successor->master->children; c != NULL && c != successor; c = c->next) {
 		if (strcmp(c->name, successor->name) != 0 || (c->state != CHILD_STARTING && c->state != CHILD_CONSUMING))
 			continue;
-		if (send(c->control_fd, &byte, 1, MSG_NOSIGNAL) == 1)
+		if (tell(c, RUNNER_RETIRE))
 			set_state(c, CHILD_RETIRING);
 		else
 			master_stop_child(c);	/* it does not listen */
@@ -201,22 +207,26 @@ reap(struct master *m)
 /* ---- all of them ---- */
 
 static void
-signal_all(struct master *m, int number)
-{
-	for (struct child *c = m->children; c != NULL; c = c->next) {
-		if (c->pid > 0)
-			kill(c->pid, number);
-	}
-}
-
-static void
 deadline_passed(void *arg)
 {
 	struct master *m = arg;
 
 	log_warning("runners did not end in time, they are killed; what they had not finished goes back to the broker");
 	m->killing = true;
-	signal_all(m, SIGKILL);
+	for (struct child *c = m->children; c != NULL; c = c->next) {
+		if (c->pid > 0)
+			kill(c->pid, SIGKILL);
+	}
+}
+
+static void
+abort_all(struct master *m)
+{
+	for (struct child *c = m->children; c != NULL; c = c->next) {
+		if (c->control_fd >= 0)
+			(void)tell(c, RUNNER_ABORT);
+	}
+	loop_timer_set_ms(&m->deadline, KILL_EXTRA_MS);
 }
 
 static void
@@ -254,8 +264,7 @@ on_signal(void *arg, int number)
 	} else if (!m->stopping) {
 		stop(m);
 	} else {
-		signal_all(m, SIGTERM);		/* for a runner, too, the second one means at once */
-		loop_timer_set_ms(&m->deadline, KILL_EXTRA_MS);
+		abort_all(m);
 	}
 }
 

@@ -304,6 +304,15 @@ tick(void *arg)
 /* ---- from outside ---- */
 
 static void
+abort_work(struct runner *r)
+{
+	log_warning("told to end at once: %zu messages that were not finished go back to the broker", r->ring.unsettled);
+	runner_slots_kill(r);
+	amqp_consumer_free(&r->consumer);
+	loop_stop(r->loop);
+}
+
+static void
 on_control(void *arg, unsigned events)
 {
 	struct runner *r = arg;
@@ -314,6 +323,8 @@ on_control(void *arg, unsigned events)
 	for (ssize_t i = 0; i < n; i++) {
 		if (bytes[i] == RUNNER_RETIRE)
 			retire(r);
+		else if (bytes[i] == RUNNER_ABORT)
+			abort_work(r);
 	}
 	if (n == 0) {
 		loop_unwatch(&r->control);
@@ -333,16 +344,14 @@ on_signal(void *arg, int number)
 	} else if (number == SIGHUP) {
 		if (!has_master)
 			log_warning("cannot reload without a master: restart this runner to give it a new configuration");
-	} else if (number == SIGINT && has_master) {
-		;			/* Ctrl-C reaches everybody in the terminal's group; the master decides */
-	} else if (r->state < RUNNER_STATE_DRAINING) {
-		notify_systemd("STOPPING=1");
-		drain(r, "told to end by a signal");
-	} else {
-		log_warning("told to end a second time: %zu messages that were not finished go back to the broker", r->ring.unsettled);
-		runner_slots_kill(r);
-		amqp_consumer_free(&r->consumer);
-		loop_stop(r->loop);
+	} else if (number == SIGTERM || !has_master) {
+		if (r->state < RUNNER_STATE_DRAINING) {
+			if (!has_master)
+				notify_systemd("STOPPING=1");
+			drain(r, "told to end by a signal");
+		} else if (!has_master) {
+			abort_work(r);
+		}
 	}
 }
 

@@ -13,7 +13,8 @@
 enum runner_byte {
 	RUNNER_CONSUMING = 'c',		/* runner -> master: the broker has answered; an older generation may retire */
 	RUNNER_IDLE = 'i',		/* runner -> master: not consuming any more: broker or database is gone */
-	RUNNER_RETIRE = 'r'		/* master -> runner: finish what was delivered, then exit 0 */
+	RUNNER_RETIRE = 'r',		/* master -> runner: finish what was delivered, then exit 0 */
+	RUNNER_ABORT = 'a'		/* master -> runner: exit at once; what is not finished goes back to the broker */
 };
 
 struct runner_options {			/* borrowed until runner_run() returns */
@@ -21,7 +22,9 @@ struct runner_options {			/* borrowed until runner_run() returns */
 	const struct config_queue *queue;
 	struct stats_page *page;	/* counters of this queue; its gauges belong to the newest generation */
 	unsigned generation;
-	int control_fd;			/* to the master; -1: there is none, and SIGINT means what SIGTERM means */
+	/* To the master; -1: there is none. SIGTERM drains in any case; a second one, and SIGINT, mean something only without a master: Ctrl-C
+	 * and service managers signal the whole group, and then the master says what shall be. */
+	int control_fd;
 	bool drain;			/* end when the queue has run empty */
 };
 

@@ -1,6 +1,7 @@
 /*
  * slot_main.c - pawl-slot, run by pawl-worker and pawlctl (libexecdir): fd 3 is a socket to them, fd 4 the desk. See slot.h.
  */
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -31,6 +32,16 @@ is_socket(int fd)
 	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
+/* Ctrl-C and service managers signal whole groups. When this process ends is the runner's decision; it dies with it anyway. */
+static void
+ignore_signals(void)
+{
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		(void)signal(numbers[i], SIG_IGN);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -39,6 +50,7 @@ main(int argc, char **argv)
 
 	spawn_title_init(argc, argv);
 	log_init("pawl-slot", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	ignore_signals();
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		(void)printf("pawl-slot %s\n", PACKAGE_VERSION);
 		return EX_OK;

@@ -57,7 +57,7 @@ $fake->forget;
 
 # Twice: at once.
 $worker = start();
-$worker->allow_log(qr/told to end a second time/);
+$worker->allow_log(qr/told to end at once/);
 wait_for { $fake->handled >= 1 } 'again';
 my @slots = $worker->slots;
 $worker->signal('TERM');

@@ -165,7 +165,7 @@ is($vhost->count('one') + $vhost->count('three'), 0, 'when all queues are empty'
 # TERM twice.
 send_to('one', 'sleep 60000');
 $worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config);
-$worker->allow_log(qr/told to end a second time/);
+$worker->allow_log(qr/told to end at once/);
 wait_for { grep { $_->{body} eq 'sleep 60000' } $fake->handled } 'a slot is busy for a minute';
 $worker->signal('TERM');
 $worker->wait_log(qr/draining/);

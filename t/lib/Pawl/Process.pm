@@ -107,6 +107,15 @@ sub kill_group
 	return;
 }
 
+sub title_of
+{
+	my ($pid) = @_;
+	open(my $file, '<', "/proc/$pid/cmdline") or return '';
+	local $/;
+	(my $title = readline($file) // '') =~ tr/\0/ /;
+	return $title;
+}
+
 # Its descendants as pid => { name, parent }: runners and slots by the name of their program or title.
 sub children
 {
@@ -122,10 +131,7 @@ sub children
 	while (defined(my $pid = shift @left)) {
 		for my $child (sort { $a->{pid} <=> $b->{pid} } values %parent) {
 			next if $child->{parent} != $pid || $child->{state} eq 'Z';
-			if (open(my $file, '<', "/proc/$child->{pid}/cmdline")) {
-				local $/;
-				($child->{title} = readline($file) // '') =~ tr/\0/ /;
-			}
+			$child->{title} = title_of($child->{pid});
 			push @found, $child;
 			push @left, $child->{pid};
 		}
@@ -135,12 +141,13 @@ sub children
 
 sub runners { my ($self) = @_; return grep { $_->{parent} == $self->{pid} && ($_->{title} // '') =~ /runner/ } $self->children }
 
-# Those of runners: the master has one for a moment when it checks its configuration.
+# Those of runners (with --queue it is one itself): the master has one for a moment when it checks its configuration.
 sub slots
 {
 	my ($self) = @_;
 	my @children = $self->children;
 	my %runner = map { $_->{pid} => 1 } grep { ($_->{title} // '') =~ /runner/ } @children;
+	$runner{ $self->{pid} } = 1 if !%runner && title_of($self->{pid}) =~ /runner/;
 	return grep { $runner{ $_->{parent} } } @children;
 }
 
