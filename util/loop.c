@@ -184,8 +184,8 @@ dispatch(const struct epoll_event *event)
 		events |= LOOP_READ;
 	if (event->events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
 		events |= LOOP_WRITE;
-	events &= watch->events;	/* as of now: an earlier callback may have changed it */
-	if (!watch->removed && events != 0)
+	events &= watch->events;	/* as of now: an earlier callback may have changed it; none are left if it was removed */
+	if (events != 0)
 		watch->fn(watch->arg, events);
 }
 

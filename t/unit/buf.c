@@ -89,9 +89,11 @@ main(void)
 	buf_consume(&buf, 3);
 	is_str(buf.data, "", "all consumed");
 	is_int(buf.consumed, 0, "then it begins at the front");
+	size_t cap = buf.cap;
 	buf_puts(&buf, "xyz");
 	buf_consume(&buf, 1);
 	buf_clear(&buf);
+	is_int(buf.cap, cap, "cleared: it has all its room again");
 	is_int(buf.len, 0, "cleared");
 	is_int(buf.consumed, 0, "and begins at the front");
 	buf_release(&buf);

@@ -272,10 +272,22 @@ test_result(void)
 		free(copy);
 	}
 	ok(refused > 1000 && accepted > 1000 && sum > 0, "random bytes: %zu refused, %zu harmless", refused, accepted);
+	((unsigned char *)result)[sizeof(*result)] = OUTCOME_COUNT;
+	ok(frame_result_check(result, size) == NULL, "an outcome that is none");
+	((unsigned char *)result)[sizeof(*result)] = OUTCOME_DONE;
 	result->count = UINT32_MAX;
-	ok(frame_result_check(result, size) == NULL, "a count that overflows");
+	ok(frame_result_check(result, size) == NULL, "a count that is too large");
+	result->count = 4;
+	ok(frame_result_check(result, size) == NULL, "one outcome too many, read from the texts");
 	free(result);
 	buf_release(&buf);
+
+	/* All outcomes are good until the memory ends. */
+	size = sizeof(*result) + sizeof(struct frame_outcome);
+	result = xcalloc(1, size);
+	result->count = (uint32_t)(UINT64_C(0x100000000) / sizeof(struct frame_outcome) + 1);
+	ok(frame_result_check(result, size) == NULL, "a count whose size overflows 32 bits");
+	free(result);
 }
 
 int

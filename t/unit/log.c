@@ -104,6 +104,21 @@ with_errno(void *arg)
 	log_info("kept: %d", errno == ENOENT);
 }
 
+/* Also when nothing can be written. */
+static void
+without_stderr(void *arg)
+{
+	struct log_complaint complaint = { .interval_ms = 0 };
+
+	(void)arg;
+	close(STDERR_FILENO);
+	errno = ENOENT;
+	log_info("lost");
+	log_complain(&complaint, LOG_LEVEL_WARNING, "lost");
+	log_recovered(&complaint, "lost");
+	_exit(errno == ENOENT ? 0 : 1);
+}
+
 static void
 by_level(void *arg)
 {
@@ -297,6 +312,8 @@ main(void)
 	ok(strstr(child.text, "complaint: No such file or directory\"") != NULL, "%%m of a complaint");
 	ok(strstr(child.text, "recovered: No such file or directory\"") != NULL, "%%m of a recovery");
 	ok(strstr(child.text, "kept: 1") != NULL && strstr(child.text, "kept: 0") == NULL, "errno survives");
+	child_run(&child, without_stderr, NULL);
+	is_int(child_exit(&child), 0, "also when nothing can be written");
 
 	child_run(&child, by_level, NULL);
 	ok(strstr(child.text, "before log_init") != NULL, "logs before log_init");

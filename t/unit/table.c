@@ -62,6 +62,9 @@ test_model(uint32_t seed)
 	}
 	for (uint32_t i = 0; i < KEYS; i++)
 		good = good && (table_get(&table, &i, sizeof(i)) != NULL) == in[i];
+	for (size_t i = 0; i < table.cap; i++)
+		table.dead -= table.entries[i].key == NULL && table.entries[i].hash == HASH_DEAD;
+	good = good && table.dead == 0;
 	ok(good, "random operations, seed %u", seed);
 	table_release(&table);
 }
