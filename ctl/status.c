@@ -12,6 +12,8 @@
 #include "ctl/ctl.h"
 #include "util/clock.h"
 
+enum { PARTS_FIXED = 2 };	/* the worker and the relay */
+
 enum { OPTION_CONFIG, OPTION_JSON, OPTION_WATCH };
 static const struct program_option options[] = {
 	[OPTION_CONFIG] = CTL_CONFIG_OPTION,
@@ -171,9 +173,9 @@ look_at_part(struct status *s, struct status_part *part, const struct config *co
 		if (again)
 			continue;
 		looked = arena_printf(s->arena, "%s%s%s", looked, looked[0] == '\0' ? "" : ", ", dirs[i]);
-		if (access(arena_printf(s->arena, "%s/%s.%s.stats", dirs[i], config->name, part->program), F_OK) < 0)
+		if (access(arena_printf(s->arena, "%s/%s.%s.stats", dirs[i], part->name, part->program), F_OK) < 0)
 			continue;
-		file = stats_open(dirs[i], part->program, config->name, error, sizeof(error));
+		file = stats_open(dirs[i], part->program, part->name, error, sizeof(error));
 		if (file == NULL) {
 			problem = arena_strdup(s->arena, error);
 			continue;
@@ -191,7 +193,7 @@ look_at_part(struct status *s, struct status_part *part, const struct config *co
 	if (part->file != NULL)
 		look_at_pages(s, part);
 	else
-		part->why = problem != NULL ? problem : arena_printf(s->arena, "no %s.%s.stats in %s", config->name, part->program, looked);
+		part->why = problem != NULL ? problem : arena_printf(s->arena, "no %s.%s.stats in %s", part->name, part->program, looked);
 }
 
 static void
@@ -215,19 +217,53 @@ set_rates(const struct status *s, struct status_part *part, struct past *past)
 	*past = (struct past){ .pages = pages, .count = part->page_count, .started_ms = started_ms, .seen_ms = s->now_ms };
 }
 
+/* Of a part of one queue. */
+static size_t
+queue_index(const struct config *config, const struct status_part *part)
+{
+	size_t i = 0;
+
+	while (i + 1 < config->queue_count && strcmp(part->name + strlen(config->name) + 1, config->queues[i].name) != 0)
+		i++;
+	return i;
+}
+
+static void
+look_at_parts(struct status *s, const struct config *config)
+{
+	bool all_single = config->queue_count > 0;
+
+	s->parts = arena_array(s->arena, PARTS_FIXED + config->queue_count, sizeof(*s->parts));
+	s->parts[0] = (struct status_part){ .program = "worker", .name = config->name, .wanted = config->queue_count > 0 };
+	s->parts[1] = (struct status_part){ .program = "relay", .name = config->name, .wanted = config->outbox_count > 0 };
+	s->part_count = PARTS_FIXED;
+	for (size_t i = 0; i < PARTS_FIXED; i++)
+		look_at_part(s, &s->parts[i], config);
+	for (size_t i = 0; i < config->queue_count; i++) {	/* pawl-worker --queue */
+		struct status_part *part = &s->parts[s->part_count];
+
+		*part = (struct status_part){ .program = "worker", .name = arena_printf(s->arena, "%s.%s", config->name, config->queues[i].name) };
+		look_at_part(s, part, config);
+		all_single &= part->running;
+		if (part->file != NULL)
+			s->part_count++;
+	}
+	if (all_single)
+		s->parts[0].wanted = s->parts[0].running;
+}
+
 /* One look. 0, or EX_UNAVAILABLE when something that is configured does not run. */
 static int
-look(const struct config *config, const struct arguments *a, struct past past[2])
+look(const struct config *config, const struct arguments *a, struct past *past)
 {
 	struct arena arena = ARENA_INIT;
-	struct status s = { .name = config->name, .now_ms = clock_wall_now().ms, .arena = &arena, .parts = {
-	    { .program = "worker", .wanted = config->queue_count > 0 }, { .program = "relay", .wanted = config->outbox_count > 0 } } };
+	struct status s = { .name = config->name, .now_ms = clock_wall_now().ms, .arena = &arena };
 	int status = EX_OK;
 
-	for (size_t i = 0; i < ARRAY_SIZE(s.parts); i++) {
-		look_at_part(&s, &s.parts[i], config);
+	look_at_parts(&s, config);
+	for (size_t i = 0; i < s.part_count; i++) {
 		if (a->watch)
-			set_rates(&s, &s.parts[i], &past[i]);
+			set_rates(&s, &s.parts[i], &past[i < PARTS_FIXED ? i : PARTS_FIXED + queue_index(config, &s.parts[i])]);
 		if (s.parts[i].wanted && !s.parts[i].running)
 			status = EX_UNAVAILABLE;
 	}
@@ -237,7 +273,7 @@ look(const struct config *config, const struct arguments *a, struct past past[2]
 		status_print_json(&s, !a->watch);
 	else
 		status_print_table(&s);
-	for (size_t i = 0; i < ARRAY_SIZE(s.parts); i++)
+	for (size_t i = 0; i < s.part_count; i++)
 		stats_close(&s.parts[i].file);
 	arena_release(&arena);
 	return status;
@@ -247,7 +283,7 @@ int
 ctl_status(int argc, char **argv)
 {
 	struct arguments a = { program_default_config(), false, false };
-	struct past past[2] = { { NULL, 0, 0, 0 }, { NULL, 0, 0, 0 } };
+	struct past *past;
 	int first = program_options(argc, argv, "pawlctl status", "[-c FILE] [--json] [--watch]", options, ARRAY_SIZE(options), set, &a);
 	struct config *config;
 	int status;
@@ -257,14 +293,16 @@ ctl_status(int argc, char **argv)
 	config = program_config(a.config);
 	if (config == NULL)
 		return EX_CONFIG;
+	past = xcalloc(PARTS_FIXED + config->queue_count, sizeof(*past));
 	for (;;) {
 		status = ctl_end(look(config, &a, past), "status");
 		if (!a.watch || status == EX_IOERR)
 			break;
 		sleep(1);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(past); i++)
+	for (size_t i = 0; i < PARTS_FIXED + config->queue_count; i++)
 		free(past[i].pages);
+	free(past);
 	config_free(&config);
 	return status;
 }

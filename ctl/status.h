@@ -17,9 +17,10 @@ struct status_page {
 	const struct stats_page *page;
 	double rate;				/* messages per second since the last look; < 0: this is the first one */
 };
-/* pawl-worker or pawl-relay. */
+/* pawl-worker, pawl-relay, or a pawl-worker --queue. */
 struct status_part {
 	const char *program;			/* "worker", "relay" */
+	const char *name;			/* of the statistics file: the installation's, or NAME.QUEUE */
 	bool wanted;				/* the configuration has something for it to do */
 	bool running;
 	const char *why;			/* not running: why one thinks so */
@@ -31,7 +32,8 @@ struct status_part {
 struct status {
 	const char *name;			/* of the installation */
 	int64_t now_ms;
-	struct status_part parts[2];
+	struct status_part *parts;		/* the worker, the relay, then those of one queue that were found */
+	size_t part_count;
 	struct arena *arena;			/* for what is made while it is shown */
 };
 

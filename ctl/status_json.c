@@ -111,9 +111,9 @@ put_outbox(struct json *j, const struct status_page *p)
 }
 
 static void
-put_part(struct json *parent, const struct status_part *part)
+put_part(struct json *j, const struct status_part *part)
 {
-	struct json *j = json_put_object(parent, part->program), *pages;
+	struct json *pages;
 	bool worker = strcmp(part->program, "worker") == 0;
 
 	json_put_bool(j, "configured", part->wanted);
@@ -134,12 +134,19 @@ put_part(struct json *parent, const struct status_part *part)
 void
 status_print_json(const struct status *s, bool readable)
 {
-	struct json *j = json_new_object();
+	struct json *j = json_new_object(), *single;
 
 	json_put_text(j, "name", s->name);
 	json_put_int(j, "time_ms", s->now_ms);
-	for (size_t i = 0; i < ARRAY_SIZE(s->parts); i++)
-		put_part(j, &s->parts[i]);
+	put_part(json_put_object(j, "worker"), &s->parts[0]);
+	put_part(json_put_object(j, "relay"), &s->parts[1]);
+	single = json_put_array(j, "single");
+	for (size_t i = 2; i < s->part_count; i++) {
+		struct json *part = json_append_object(single);
+
+		json_put_text(part, "name", s->parts[i].name);
+		put_part(part, &s->parts[i]);
+	}
 	printf("%s\n", json_text(j, readable));
 	json_free(&j);
 }

@@ -143,17 +143,17 @@ print_outboxes(const struct status *s, const struct status_part *part)
 void
 status_print_table(const struct status *s)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(s->parts); i++) {
+	for (size_t i = 0; i < s->part_count; i++) {
 		const struct status_part *part = &s->parts[i];
 
-		if (!part->wanted && !part->running)
+		if (!part->wanted && !part->running && part->file == NULL)
 			continue;
 		if (part->running)
-			printf("pawl-%s \"%s\": running for %s, process %lld, version %.*s\n", part->program, s->name,
+			printf("pawl-%s \"%s\": running for %s, process %lld, version %.*s\n", part->program, part->name,
 			    ago(s->arena, s->now_ms - atomic_load(&part->file->started_ms)), (long long)atomic_load(&part->file->pid),
 			    STATS_NAME_MAX, part->file->version);
 		else
-			printf("pawl-%s \"%s\": not running: %s\n", part->program, s->name, part->why);
+			printf("pawl-%s \"%s\": not running: %s\n", part->program, part->name, part->why);
 		if (part->page_count == 0)
 			continue;
 		if (strcmp(part->program, "worker") == 0)
