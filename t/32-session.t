@@ -121,6 +121,7 @@ for my $code (qw(XX000 53100 57P05 58030 08006)) {
 	($text, @out) = waiting_then_result($slot, $code);
 	is(outcomes(@out), "unapplied unapplied unapplied+$SUSPECT unapplied unapplied", "$code: nobody is charged, one is to be tried alone");
 	$driver->wait_until($slot, 'ready');
+	$driver->batch($slot, good("calm$code"));
 }
 is(effects('%-0'), '0 0', 'nothing of these is applied');
 my @times;

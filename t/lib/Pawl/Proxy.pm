@@ -21,7 +21,9 @@ sub start
 	pipe(my $done_from, my $done_to) or die "could not make a pipe: $!\n";
 	my $pid = fork() // die "could not fork: $!\n";
 	if ($pid == 0) {
-		close($to);
+		# Nothing of the test's is held open: others wait for its end.
+		my %mine = map { fileno($_) => 1 } $listen, $from, $done_to;
+		$mine{$_} || POSIX::close($_) for 3 .. 255;
 		$SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
 		$SIG{PIPE} = 'IGNORE';
 		eval { serve($listen, $host, $port, $from, $done_to) };
@@ -50,10 +52,12 @@ sub serve
 	my (%peer, %muted, %client);
 	my $refuse = 0;
 	my $drop = sub {
-		for my $socket (@_) {
+		my @sockets = @_;	# no aliases: they are values of what is deleted
+		for my $socket (@sockets) {
 			$select->remove($socket);
 			delete $peer{$socket};
 			delete $client{$socket};
+			shutdown($socket, 2);	# close() alone counts handles of the number that the parent had
 			close($socket);
 		}
 	};
@@ -65,7 +69,8 @@ sub serve
 				$refuse = 1 if $letter eq 'r';
 				$refuse = 0 if $letter eq 'a';
 				$muted{$_} = 1 for $letter eq 'm' ? keys %peer : ();
-				for my $socket ($letter eq 'c' ? values %client : ()) {
+				my @clients = $letter eq 'c' ? values %client : ();
+				for my $socket (@clients) {
 					my $server = $peer{$socket};
 					$peer{$server} = undef;		# its other end stays open
 					$drop->($socket);
@@ -75,10 +80,12 @@ sub serve
 				my $client = $listen->accept or next;
 				my $server = $refuse ? undef : IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port);
 				if (!$server) {
+					shutdown($client, 2);
 					close($client);
 					next;
 				}
 				@peer{ $client, $server } = ($server, $client);
+				delete @muted{ $client, $server };	# addresses are used again
 				$client{$client} = $client;
 				$select->add($client, $server);
 			} elsif (exists $peer{$ready}) {
