@@ -33,6 +33,11 @@ struct kept {				/* a delivery, for copies */
 	struct kept *next;
 };
 
+struct token {				/* an unconfirmed message of the commands publish, bad, copy */
+	struct token *next;
+	char id[];
+};
+
 struct probe_channel {
 	struct probe *probe;
 	struct amqp_channel *channel;
@@ -40,6 +45,7 @@ struct probe_channel {
 	/* load: so many messages as fast as they go */
 	uint64_t to_publish, published;
 	size_t window;			/* unconfirmed at most */
+	struct token *tokens;
 	uint64_t counts[3];		/* by outcome */
 	char exchange[TEXT_MOST], key[TEXT_MOST];
 	char *body;
@@ -248,6 +254,35 @@ on_ready(void *arg)
 		say("ready channel=%u", c->id);
 }
 
+static struct token *
+token_new(struct probe_channel *c, const char *id)
+{
+	struct token *token = xmalloc(sizeof(*token) + strlen(id) + 1);
+
+	memcpy(token->id, id, strlen(id) + 1);
+	token->next = c->tokens;
+	c->tokens = token;
+	return token;
+}
+
+static void
+token_free(struct probe_channel *c, struct token *token)
+{
+	struct token **at = &c->tokens;
+
+	while (*at != token)
+		at = &(*at)->next;
+	*at = token->next;
+	free(token);
+}
+
+static void
+tokens_free(struct probe_channel *c)
+{
+	while (c->tokens != NULL)
+		token_free(c, c->tokens);
+}
+
 static void
 on_outcome(void *arg, void *token, enum amqp_outcome outcome, int code, struct slice text)
 {
@@ -262,9 +297,9 @@ on_outcome(void *arg, void *token, enum amqp_outcome outcome, int code, struct s
 		load(c);
 		return;
 	}
-	say("%s channel=%u id=%s code=%d %.*s", names[outcome], c->id, (const char *)token, code, (int)text.len,
+	say("%s channel=%u id=%s code=%d %.*s", names[outcome], c->id, ((struct token *)token)->id, code, (int)text.len,
 	    text.len > 0 ? text.data : "");
-	free(token);
+	token_free(c, token);
 }
 
 static void
@@ -273,6 +308,7 @@ on_down(void *arg, const struct amqp_error *error)
 	struct probe_channel *c = arg;
 	char what[40];
 
+	tokens_free(c);
 	(void)snprintf(what, sizeof(what), "down channel=%u", c->id);
 	say_error(what, error);
 }
@@ -332,12 +368,12 @@ channel_of(struct probe *probe, const char *word)
 }
 
 static void
-result(struct probe_channel *c, enum amqp_publish_status status, char *token, const char *error)
+result(struct probe_channel *c, enum amqp_publish_status status, struct token *token, const char *error)
 {
 	if (status == AMQP_PUBLISHED)
 		return;
-	say("%s channel=%u id=%s %s", status == AMQP_NOT_READY ? "not-ready" : "bad", c->id, token, status == AMQP_NOT_READY ? "" : error);
-	free(token);
+	say("%s channel=%u id=%s %s", status == AMQP_NOT_READY ? "not-ready" : "bad", c->id, token->id, status == AMQP_NOT_READY ? "" : error);
+	token_free(c, token);
 }
 
 static void
@@ -447,7 +483,8 @@ do_publish(struct probe *probe, char **word)	/* publish CHANNEL EXCHANGE KEY ID 
 {
 	struct probe_channel *c = channel_of(probe, word[1]);
 	size_t body_size = (size_t)number(word[5]), header_size = word[6] == NULL ? 0 : (size_t)number(word[6]);
-	char *body = xmalloc(body_size + 1), *header = xmalloc(header_size + 1), *token = xstrdup(word[4]), error[256];
+	char *body = xmalloc(body_size + 1), *header = xmalloc(header_size + 1), error[256];
+	struct token *token = token_new(c, word[4]);
 	struct amqp_header headers[] = {
 		{ .name = "text", .kind = AMQP_STRING, .text = { header, header_size } },
 		{ .name = "int", .kind = AMQP_INT, .number = INT64_MIN },
@@ -472,7 +509,8 @@ do_bad(struct probe *probe, char **word)	/* bad CHANNEL WHAT SIZE: one property 
 {
 	struct probe_channel *c = channel_of(probe, word[1]);
 	size_t size = (size_t)number(word[3]);
-	char *long_text = xmalloc(size + 1), *token = xstrdup(word[2]), error[256];
+	char *long_text = xmalloc(size + 1), error[256];
+	struct token *token = token_new(c, word[2]);
 	struct slice value = { long_text, size };
 	struct amqp_header header = { .name = long_text, .kind = AMQP_INT };
 	struct amqp_message m = { .priority = -1, .routing_key = slice_of("nowhere"), .message_id = slice_of("bad") };
@@ -528,7 +566,8 @@ do_copy(struct probe *probe, char **word)	/* copy CHANNEL TAG KEY DROP-PAWL [TEX
 	struct probe_channel *c = channel_of(probe, word[1]);
 	uint64_t tag = (uint64_t)number(word[2]);
 	size_t size = word[5] == NULL ? 0 : (size_t)number(word[5]);
-	char *long_text = xmalloc(2 * size + 1), *token = xstrdup("copy"), error[256];
+	char *long_text = xmalloc(2 * size + 1), error[256];
+	struct token *token = token_new(c, "copy");
 	struct kept *kept = probe->kept;
 	struct amqp_header add[] = {
 		{ .name = "x-pawl-reason", .kind = AMQP_STRING, .text = { "because", 7 } },
@@ -637,6 +676,7 @@ release(struct probe *probe)
 	amqp_consumer_free(&probe->consumer);
 	for (size_t i = 0; i < CHANNELS_MOST; i++) {
 		amqp_channel_free(&probe->channels[i].channel);
+		tokens_free(&probe->channels[i]);
 		free(probe->channels[i].body);
 	}
 	amqp_publisher_free(&probe->publisher);

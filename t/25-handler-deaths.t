@@ -1,0 +1,74 @@
+#!/usr/bin/perl
+# Handlers that crash, hang, exit, close or scribble on their slot's socket, in a batch of 200: one dead letter each, and every other message
+# has its effect exactly once.
+use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
+
+my ($db, $vhost) = (migrated_db(), new_vhost());
+$db->do('create table effect (id text)');
+my $config = write_config('pawl.conf', <<'END', uri => $vhost->uri, conninfo => $db->conninfo, run => tmp_dir(), build => Pawl::Program::build_dir());
+run_dir = "{run}";
+broker: { uri = "{uri}"; };
+database: { conninfo = "{conninfo}"; };
+queues: {
+  work: {
+    slots = 2;  batch = 200;  timeout = "500ms";
+    handlers: { all: { type = "*";  use = "{build}/t/handlers/.libs/misbehave.so"; }; };
+  };
+};
+END
+
+sub start
+{
+	my $worker = start_program('pawl-worker', '-c', $config);
+	$worker->allow_log(qr/becomes a dead letter/, qr/slot \d is killed: /, qr/slot \d \(pid \d+\) (killed by|exited with)/, qr/AddressSanitizer:DEADLYSIGNAL/);
+	wait_consumer($vhost, 'work');
+	return $worker;
+}
+
+my %how = (
+	Segv => [ 'crashed', qr/killed by SIGSEGV|exited with/ ],
+	Abort => [ 'crashed', qr/killed by SIGABRT/ ],
+	Exit => [ 'crashed', qr/exited with/ ],
+	Hang => [ 'timeout', qr/did not return within 500 ms/ ],
+	Close => [ 'crashed', qr/was alone in it/ ],
+	Scribble => [ 'crashed', qr/was alone in it/ ],
+);
+my $good = 0;
+my $worker = start();
+for my $type (sort keys %how) {
+	my ($reason, $text) = @{ $how{$type} };
+	for my $i (1 .. 200) {
+		my $bad = $i == 100;
+		$vhost->amqp->publish(routing_key => 'work', type => $bad ? $type : 'Good', message_id => $bad ? $type : "$type-$i", body => '{}', headers => { aggregateid => $i % 7 });
+		$good += !$bad;
+	}
+	$vhost->amqp->confirm;
+	my $letter;
+	wait_for { $letter = $vhost->get('work.dead') } "$type: a dead letter";
+	is($letter->{message_id}, $type, "$type: that message");
+	is($letter->{headers}{'x-pawl-reason'}, $reason, "$type: its reason");
+	like($letter->{headers}{'x-pawl-text'}, $text, "$type: its text");
+	like($letter->{headers}{'x-pawl-text'}, qr/handler "all" \(version 0\.9\)/, "$type: names handler and version");
+	wait_settled($config, $vhost, 'work');
+	is($db->value('select count(*) from effect'), $good, "$type: all others have their effect");
+}
+is($db->value('select count(distinct id) from effect'), $good, 'once each');
+is($vhost->count('work.dead'), 0, 'there are no other dead letters');
+my %outcome = %{ queue_status($config, 'work')->{handlers}[0]{outcomes} // queue_status($config, 'work')->{handlers}[0] };
+note(explain(\%outcome));
+
+# Ctrl-C: everybody in the process group gets SIGINT; slots do not die of it.
+$vhost->amqp->publish(routing_key => 'work', type => 'Slow', message_id => "slow-$_", body => '{}') for 1 .. 100;
+$vhost->amqp->confirm;
+wait_for { (queue_status($config, 'work')->{in_flight} // 0) > 0 } 'in the middle of work';
+$worker->{sent}{INT} = 1;
+kill('INT', -$worker->pid);
+is($worker->wait(40), 0, 'Ctrl-C ends the worker with status 0');
+my $done = $db->value(q(select count(*) from effect where id like 'slow-%'));
+is($vhost->count('work'), 100 - $done, 'what was not done is in the queue');
+is($vhost->count('work.dead'), 0, 'and nobody was charged');
+$worker = start();
+wait_settled($config, $vhost, 'work');
+is($db->value(q(select count(*) from effect where id like 'slow-%')), 100, 'another worker does it');
+$worker->stop;
+done_testing;

@@ -1,0 +1,34 @@
+/*
+ * misbehave.c - a handler for tests: does to its process what the message's type says, after it has recorded an effect.
+ */
+#include <pawl/handler.h>
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static enum pawl_verdict
+handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
+{
+	(void)self;
+	PAWL_SQL(call, "insert into effect values ($1)", msg->id);
+	if (strcmp(msg->type, "Segv") == 0)
+		(void)raise(SIGSEGV);
+	else if (strcmp(msg->type, "Abort") == 0)
+		abort();
+	else if (strcmp(msg->type, "Exit") == 0)
+		exit(0);
+	else if (strcmp(msg->type, "Hang") == 0)
+		for (;;)
+			(void)pause();
+	else if (strcmp(msg->type, "Close") == 0)
+		(void)close(3);
+	else if (strcmp(msg->type, "Scribble") == 0)
+		(void)!write(3, "this is not a frame, and it is longer than a header", 51);
+	else if (strcmp(msg->type, "Slow") == 0)
+		(void)usleep(20000);
+	return PAWL_DONE;
+}
+
+PAWL_HANDLER(.name = "misbehave", .version = "0.9", .handle = handle);
