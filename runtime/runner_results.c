@@ -83,6 +83,8 @@ batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, uint32_t
 	for (uint32_t i = 0; i < BATCH_COUNT(b); i++) {
 		struct delivery *d = b->members[i];
 
+		if (suspicion == SUSPECT_ALL)
+			d->flags |= DELIVERY_MAYBE;	/* it may have committed, and died before it could say so */
 		if (suspicion == SUSPECT_ONE && i == index) {
 			charge_death(r, d, true, end == SLOT_END_TIMEOUT, how);
 		} else if (suspicion == SUSPECT_ALL && alone) {
