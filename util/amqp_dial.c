@@ -42,6 +42,7 @@ struct amqp_dial {
 	amqp_setup_fn *setup;
 	void *prepared;
 	int done_fd;
+	pthread_t thread;
 	pthread_mutex_t lock;		/* for what follows */
 	int holders;			/* the thread, and who waits */
 	bool given_up;
@@ -534,7 +535,6 @@ amqp_dial_start(struct amqp_dial *dial, amqp_setup_fn *setup, void *prepared)
 {
 	sigset_t all, former;
 	pthread_attr_t attr;
-	pthread_t thread;
 	int failure;
 
 	dial->setup = setup;
@@ -543,9 +543,8 @@ amqp_dial_start(struct amqp_dial *dial, amqp_setup_fn *setup, void *prepared)
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &former);
 	(void)pthread_attr_init(&attr);
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
-	failure = pthread_create(&thread, &attr, dial_main, dial);
+	failure = pthread_create(&dial->thread, &attr, dial_main, dial);
 	(void)pthread_attr_destroy(&attr);
 	(void)pthread_sigmask(SIG_SETMASK, &former, NULL);
 	if (failure != 0)
@@ -559,6 +558,7 @@ amqp_dial_finish(struct amqp_dial **dial_p, int *fd, struct amqp_error *error)
 	amqp_connection_state_t library;
 
 	*dial_p = NULL;
+	(void)pthread_join(dial->thread, NULL);		/* it has said that it is done: it is on its way out */
 	(void)pthread_mutex_lock(&dial->lock);
 	library = dial->library;
 	dial->library = NULL;
@@ -590,6 +590,9 @@ amqp_dial_give_up(struct amqp_dial **dial_p)
 	(void)pthread_mutex_unlock(&dial->lock);
 	/* It is usually over at once. A thread that is still in TLS when the process exits would meet a torn-down OpenSSL. */
 	done.fd = dial->done_fd;
-	(void)poll(&done, 1, GIVE_UP_WAIT_MS);
+	if (poll(&done, 1, GIVE_UP_WAIT_MS) == 1)
+		(void)pthread_join(dial->thread, NULL);
+	else
+		(void)pthread_detach(dial->thread);
 	dial_drop(dial);
 }
