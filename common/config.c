@@ -234,7 +234,7 @@ static void
 set_queue(struct loader *l, struct config_queue *q)
 {
 	struct config *c = &l->top.config;
-	unsigned derived = 2 * q->slots * q->batch;
+	unsigned derived = 4 * q->slots * q->batch;	/* a slot has two batches; as much gathers meanwhile */
 
 	if (q->queue == NULL)
 		q->queue = q->name;

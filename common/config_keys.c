@@ -154,7 +154,7 @@ const struct config_key config_keys[] = {
 	    .manual = "processes that handle messages side by side, each with a database session" },
 	{ "queues.*.batch", KEY_INT, .fallback = "250", .min = 1, .max = 1000, IN(config_queue, batch),
 	    .manual = "most messages in one transaction" },
-	{ "queues.*.prefetch", KEY_INT, .min = 1, .max = 65535, IN(config_queue, prefetch), .shown = "2 x slots x batch, 2000 at most",
+	{ "queues.*.prefetch", KEY_INT, .min = 1, .max = 65535, IN(config_queue, prefetch), .shown = "4 x slots x batch, 2000 at most",
 	    .manual = "most messages that the broker hands out ahead" },
 	{ "queues.*.timeout", KEY_DURATION, .fallback = "30s", .min = 100, .max = DAY, IN(config_queue, timeout_ms),
 	    .manual = "longest that a handler may take for one message before it is killed; the database's time limits follow it" },
