@@ -14,7 +14,8 @@ int
 envelope_spec_parse(const char *text, struct envelope_spec *spec)
 {
 	static const struct { const char *text; enum envelope_source source; } plain[] = {
-		{ "message_id", SOURCE_MESSAGE_ID }, { "type", SOURCE_TYPE }, { "routing_key", SOURCE_ROUTING_KEY },
+		{ "message_id", SOURCE_MESSAGE_ID }, { "type", SOURCE_TYPE },
+		{ "routing_key", SOURCE_ROUTING_KEY },
 	};
 	static const char header[] = "header:", json[] = "json:";
 
@@ -28,7 +29,8 @@ envelope_spec_parse(const char *text, struct envelope_spec *spec)
 		*spec = (struct envelope_spec){ SOURCE_HEADER, text + sizeof(header) - 1 };
 		return 0;
 	}
-	if (strncmp(text, json, sizeof(json) - 1) == 0 && json_pointer_valid(text + sizeof(json) - 1)) {
+	if (strncmp(text, json, sizeof(json) - 1) == 0 &&
+	    json_pointer_valid(text + sizeof(json) - 1)) {
 		*spec = (struct envelope_spec){ SOURCE_JSON, text + sizeof(json) - 1 };
 		return 0;
 	}
@@ -36,27 +38,33 @@ envelope_spec_parse(const char *text, struct envelope_spec *spec)
 }
 
 static enum envelope_key_status
-key_from_json(const struct frame_message *message, const char *pointer, struct arena *arena, struct slice *key, const char **error)
+key_from_json(const struct frame_message *message, const char *pointer, struct arena *arena,
+    struct slice *key, const char **error)
 {
-	struct slice body = frame_message_text(message, (struct frame_text){ message->body_off, message->body_size });
+	const struct frame_text where = { message->body_off, message->body_size };
+	struct slice body = frame_message_text(message, where);
 	struct json_value value;
 	size_t offset = 0;
 	enum json_status status = json_scan_check(body, &offset);
 
 	if (status != JSON_OK) {
-		*error = arena_printf(arena, "the body has no key %s: %s, at byte %zu", pointer, json_status_text(status), offset);
+		*error = arena_printf(arena, "the body has no key %s: %s, at byte %zu", pointer,
+		    json_status_text(status), offset);
 		return ENVELOPE_KEY_BAD_BODY;
 	}
 	status = json_scan_find(body, pointer, &value, &offset);
 	if (status == JSON_MISSING || (status == JSON_OK && value.kind == JSON_NULL))
 		return ENVELOPE_KEY_NONE;
 	if (status != JSON_OK) {
-		*error = arena_printf(arena, "the body's key %s is not good: %s, at byte %zu", pointer, json_status_text(status), offset);
+		*error = arena_printf(arena, "the body's key %s is not good: %s, at byte %zu",
+		    pointer, json_status_text(status), offset);
 		return ENVELOPE_KEY_BAD_BODY;
 	}
 	if (value.kind == JSON_OBJECT || value.kind == JSON_ARRAY) {
-		*error = arena_printf(arena, "the body's key %s is an %s: it must be a text or a number, at byte %zu", pointer,
-		    value.kind == JSON_OBJECT ? "object" : "array", (size_t)(value.raw.data - body.data));
+		*error = arena_printf(arena,
+		    "the body's key %s is an %s: it must be a text or a number, at byte %zu",
+		    pointer, value.kind == JSON_OBJECT ? "object" : "array",
+		    (size_t)(value.raw.data - body.data));
 		return ENVELOPE_KEY_BAD_BODY;
 	}
 	*key = value.raw;
@@ -74,8 +82,8 @@ key_from_json(const struct frame_message *message, const char *pointer, struct a
 }
 
 enum envelope_key_status
-envelope_key(const struct frame_message *message, const struct envelope_spec *spec, struct arena *arena, struct slice *key,
-    const char **error)
+envelope_key(const struct frame_message *message, const struct envelope_spec *spec,
+    struct arena *arena, struct slice *key, const char **error)
 {
 	enum envelope_key_status status = ENVELOPE_KEY_OK;
 	struct slice raw = { "", 0 };
@@ -101,7 +109,8 @@ envelope_key(const struct frame_message *message, const struct envelope_spec *sp
 		return status;
 	if (raw.len == 0)
 		return ENVELOPE_KEY_NONE;
-	if (raw.len <= ENVELOPE_KEY_MAX && utf8_valid(raw.data, raw.len) && memchr(raw.data, '\0', raw.len) == NULL) {
+	if (raw.len <= ENVELOPE_KEY_MAX && utf8_valid(raw.data, raw.len) &&
+	    memchr(raw.data, '\0', raw.len) == NULL) {
 		*key = (struct slice){ arena_memdup(arena, raw.data, raw.len), raw.len };
 		return ENVELOPE_KEY_OK;
 	}
@@ -131,7 +140,8 @@ parse_hex(const char *text, size_t digits, uint64_t *value)
 	return true;
 }
 
-/* https://www.w3.org/TR/trace-context/ 3.2: version "-" trace-id "-" parent-id "-" flags; later versions may add "-" and more. */
+/* https://www.w3.org/TR/trace-context/ 3.2: version "-" trace-id "-" parent-id "-" flags; later
+   versions may add "-" and more. */
 enum { TRACE_ID = 3, TRACE_PARENT = 36, TRACE_FLAGS = 53, TRACE_SIZE = 55 };
 struct trace { uint64_t high, low, parent; unsigned flags; };
 
@@ -141,9 +151,11 @@ parse_trace(struct slice text, struct trace *trace)
 	uint64_t version, flags;
 	const char *p = text.data;
 
-	if (text.len < TRACE_SIZE || p[TRACE_ID - 1] != '-' || p[TRACE_PARENT - 1] != '-' || p[TRACE_FLAGS - 1] != '-' ||
-	    !parse_hex(p, 2, &version) || !parse_hex(p + TRACE_ID, 16, &trace->high) ||
-	    !parse_hex(p + TRACE_ID + 16, 16, &trace->low) || !parse_hex(p + TRACE_PARENT, 16, &trace->parent) ||
+	if (text.len < TRACE_SIZE || p[TRACE_ID - 1] != '-' || p[TRACE_PARENT - 1] != '-' ||
+	    p[TRACE_FLAGS - 1] != '-' || !parse_hex(p, 2, &version) ||
+	    !parse_hex(p + TRACE_ID, 16, &trace->high) ||
+	    !parse_hex(p + TRACE_ID + 16, 16, &trace->low) ||
+	    !parse_hex(p + TRACE_PARENT, 16, &trace->parent) ||
 	    !parse_hex(p + TRACE_FLAGS, 2, &flags))
 		return false;
 	if (version == 0xff || (text.len > TRACE_SIZE && (version == 0 || p[TRACE_SIZE] != '-')))
@@ -177,12 +189,13 @@ const char *
 envelope_child_trace(struct slice traceparent, struct arena *arena)
 {
 	enum { SAMPLED = 1, RANDOM = 2 };	/* a flag that we do not know must be sent as 0 */
-	char *text = arena_memdup(arena, "00-................................-................-..", TRACE_SIZE);
+	static const char form[] = "00-................................-................-..";
+	char *text = arena_memdup(arena, form, TRACE_SIZE);
 	struct trace trace;
 
-	/* A new trace is sampled: whoever does not want it can drop it, the reverse cannot be done. */
+	/* A new trace is sampled: whoever does not want it can drop it, not the reverse. */
 	if (!parse_trace(traceparent, &trace))
-		trace = (struct trace){ .high = random_id(), .low = random_id(), .flags = SAMPLED | RANDOM };
+		trace = (struct trace){ random_id(), random_id(), 0, SAMPLED | RANDOM };
 	put_hex(text + TRACE_ID, 16, trace.high);
 	put_hex(text + TRACE_ID + 16, 16, trace.low);
 	put_hex(text + TRACE_PARENT, 16, random_id());

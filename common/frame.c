@@ -9,9 +9,10 @@
 
 /* Others add up sizes by these: a change of layout needs a new FRAME_MAGIC. */
 _Static_assert(sizeof(struct frame_header) == 8, "frame header");
-_Static_assert(sizeof(struct frame_message) % 8 == 0, "messages follow each other at multiples of 8");
+_Static_assert(sizeof(struct frame_message) % 8 == 0, "messages are at multiples of 8");
 _Static_assert(sizeof(struct frame_batch) == 16, "messages of a batch begin at a multiple of 8");
-_Static_assert(sizeof(struct frame_outcome) == 28 && sizeof(struct frame_result) == 24, "outcomes follow the result");
+_Static_assert(sizeof(struct frame_outcome) == 28, "outcome");
+_Static_assert(sizeof(struct frame_result) == 24, "outcomes follow the result");
 
 void
 frame_put_u64(struct buf *buf, uint64_t value)
@@ -97,12 +98,13 @@ frame_message_check(const struct frame_message *message, size_t left)
 	const struct frame_message *m = message;
 	const size_t first = sizeof(*m);
 
-	if ((uintptr_t)m % _Alignof(struct frame_message) != 0 || left < first || m->size < first || m->size > left ||
-	    m->size % 8 != 0)
+	if ((uintptr_t)m % _Alignof(struct frame_message) != 0 || left < first || m->size < first ||
+	    m->size > left || m->size % 8 != 0)
 		return -1;
 
 	const struct frame_text texts[] = {
-		m->id, m->type, m->content_type, m->correlation_id, m->reply_to, m->exchange, m->routing_key,
+		m->id, m->type, m->content_type, m->correlation_id, m->reply_to,
+		m->exchange, m->routing_key,
 		{ m->body_off, m->body_size },
 	};
 
@@ -112,7 +114,8 @@ frame_message_check(const struct frame_message *message, size_t left)
 	}
 	if (m->header_count == 0)
 		return 0;
-	if (m->headers_off < first || m->headers_off > m->size || m->headers_off % _Alignof(struct frame_text) != 0 ||
+	if (m->headers_off < first || m->headers_off > m->size ||
+	    m->headers_off % _Alignof(struct frame_text) != 0 ||
 	    m->header_count > (m->size - m->headers_off) / (2 * sizeof(struct frame_text)))
 		return -1;
 
@@ -128,9 +131,12 @@ frame_message_check(const struct frame_message *message, size_t left)
 bool
 frame_message_header(const struct frame_message *message, const char *name, struct slice *value)
 {
-	const struct frame_text *headers = message->header_count > 0 ? message_headers(message) : NULL;
+	const struct frame_text *headers;
 	struct slice wanted = slice_of(name);
 
+	if (message->header_count == 0)		/* then headers_off may be anything */
+		return false;
+	headers = message_headers(message);
 	for (size_t i = 0; i < (size_t)message->header_count * 2; i += 2) {
 		if (slice_equals(frame_message_text(message, headers[i]), wanted)) {
 			*value = frame_message_text(message, headers[i + 1]);
@@ -143,7 +149,8 @@ frame_message_header(const struct frame_message *message, const char *name, stru
 const struct frame_outcome *
 frame_result_check(const struct frame_result *result, size_t size)
 {
-	if ((uintptr_t)result % _Alignof(struct frame_result) != 0 || size < sizeof(*result) || size > FRAME_SIZE_MAX ||
+	if ((uintptr_t)result % _Alignof(struct frame_result) != 0 || size < sizeof(*result) ||
+	    size > FRAME_SIZE_MAX ||
 	    result->count > (size - sizeof(*result)) / sizeof(struct frame_outcome))
 		return NULL;
 
@@ -154,8 +161,10 @@ frame_result_check(const struct frame_result *result, size_t size)
 	for (size_t i = 0; i < result->count; i++) {
 		if (outcomes[i].outcome >= OUTCOME_COUNT)
 			return NULL;
-		if ((outcomes[i].code.len > 0 && !text_fits(result, first, size, outcomes[i].code)) ||
-		    (outcomes[i].text.len > 0 && !text_fits(result, first, size, outcomes[i].text)))
+		const struct frame_text code = outcomes[i].code, text = outcomes[i].text;
+
+		if ((code.len > 0 && !text_fits(result, first, size, code)) ||
+		    (text.len > 0 && !text_fits(result, first, size, text)))
 			return NULL;
 	}
 	return outcomes;
@@ -164,14 +173,17 @@ frame_result_check(const struct frame_result *result, size_t size)
 struct slice
 frame_result_text(const struct frame_result *result, struct frame_text text)
 {
-	return text.len == 0 ? slice_of("") : (struct slice){ (const char *)result + text.off, text.len };
+	if (text.len == 0)
+		return slice_of("");
+	return (struct slice){ (const char *)result + text.off, text.len };
 }
 
 const char *
 outcome_text(enum outcome outcome)
 {
 	static const char *const text[] = {
-		[OUTCOME_DONE] = "done", [OUTCOME_DUPLICATE] = "duplicate", [OUTCOME_RETRY] = "retry", [OUTCOME_SNOOZE] = "snooze",
+		[OUTCOME_DONE] = "done", [OUTCOME_DUPLICATE] = "duplicate",
+		[OUTCOME_RETRY] = "retry", [OUTCOME_SNOOZE] = "snooze",
 		[OUTCOME_REJECT] = "reject", [OUTCOME_UNAPPLIED] = "unapplied",
 	};
 

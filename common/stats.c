@@ -22,8 +22,10 @@ const char *
 stats_outcome_text(enum stats_outcome outcome)
 {
 	static const char *const text[] = {
-		[STATS_DONE] = "done", [STATS_DUPLICATE] = "duplicate", [STATS_IGNORED] = "ignored", [STATS_RETRIED] = "retried",
-		[STATS_SNOOZED] = "snoozed", [STATS_DEAD] = "dead", [STATS_CRASHED] = "crashed", [STATS_TIMEOUT] = "timeout",
+		[STATS_DONE] = "done", [STATS_DUPLICATE] = "duplicate",
+		[STATS_IGNORED] = "ignored", [STATS_RETRIED] = "retried",
+		[STATS_SNOOZED] = "snoozed", [STATS_DEAD] = "dead",
+		[STATS_CRASHED] = "crashed", [STATS_TIMEOUT] = "timeout",
 		[STATS_RETURNED] = "returned",
 	};
 
@@ -45,14 +47,16 @@ stats_observe(struct stats_histogram *histogram, int64_t us)
 
 /* RUNDIR/NAME.worker.stats; program may be written "pawl-worker" or "worker". */
 static int
-make_path(char *path, size_t size, const char *run_dir, const char *program, const char *name, char *error, size_t error_size)
+make_path(char *path, size_t size, const char *run_dir, const char *program, const char *name,
+    char *error, size_t error_size)
 {
 	const char *kind = strncmp(program, "pawl-", 5) == 0 ? program + 5 : program;
 	int len = snprintf(path, size, "%s/%s.%s.stats", run_dir, name, kind);
 
 	if (len > 0 && (size_t)len < size && name[0] != '\0' && strchr(name, '/') == NULL)
 		return 0;
-	snprintf(error, error_size, "cannot make a file name of directory \"%s\" and name \"%s\"", run_dir, name);
+	snprintf(error, error_size, "cannot make a file name of directory \"%s\" and name \"%s\"",
+	    run_dir, name);
 	return -1;
 }
 
@@ -70,7 +74,8 @@ copy_name(char to[STATS_NAME_MAX], const char *from)
 }
 
 struct stats_file *
-stats_create(const char *run_dir, const char *program, const char *name, uint32_t pages, char *error, size_t error_size)
+stats_create(const char *run_dir, const char *program, const char *name, uint32_t pages,
+    char *error, size_t error_size)
 {
 	char path[4096], temporary[sizeof(path) + 32];
 	struct stats_file *file = NULL;
@@ -80,23 +85,26 @@ stats_create(const char *run_dir, const char *program, const char *name, uint32_
 	if (make_path(path, sizeof(path), run_dir, program, name, error, error_size) < 0)
 		return NULL;
 	if (pages > PAGES_MAX) {
-		snprintf(error, error_size, "cannot keep statistics of %u queues or outboxes, only of %d", pages, PAGES_MAX);
+		snprintf(error, error_size, "cannot keep statistics of %u pages, only of %d",
+		    pages, PAGES_MAX);
 		return NULL;
 	}
 	snprintf(temporary, sizeof(temporary), "%s.%ld.tmp", path, (long)getpid());
 	unlink(temporary);	/* left behind by a former process of this number */
 	fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0) {
-		snprintf(error, error_size, "could not create statistics file \"%s\": %m", temporary);
+		snprintf(error, error_size, "could not create statistics file \"%s\": %m",
+		    temporary);
 		return NULL;
 	}
-	/* With its blocks: writing to a page that a full file system cannot give would be a SIGBUS. */
+	/* With its blocks: a page that a full file system cannot give would be a SIGBUS. */
 	rc = fchmod(fd, 0644) < 0 ? errno : posix_fallocate(fd, 0, (off_t)file_size(pages));
 	if (rc == 0)
 		map = mmap(NULL, file_size(pages), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED) {
 		errno = rc != 0 ? rc : errno;
-		snprintf(error, error_size, "could not make room for statistics in \"%s\": %m", temporary);
+		snprintf(error, error_size, "could not make room for statistics in \"%s\": %m",
+		    temporary);
 		goto out;
 	}
 	file = map;
@@ -110,7 +118,8 @@ stats_create(const char *run_dir, const char *program, const char *name, uint32_
 	atomic_store(&file->started_ms, clock_wall_now().ms);
 	atomic_store(&file->pid, (int64_t)getpid());
 	if (rename(temporary, path) < 0) {
-		snprintf(error, error_size, "could not rename statistics file \"%s\" to \"%s\": %m", temporary, path);
+		snprintf(error, error_size, "could not rename statistics file \"%s\" to \"%s\": %m",
+		    temporary, path);
 		munmap(map, file_size(pages));
 		file = NULL;
 	}
@@ -130,14 +139,15 @@ stats_page_take(struct stats_file *file, enum stats_page_kind kind, const char *
 	for (uint32_t i = 0; i < file->page_count; i++) {
 		struct stats_page *page = &file->pages[i];
 
-		if (atomic_load(&page->kind) == (uint32_t)kind && memcmp(page->name, wanted, sizeof(wanted)) == 0)
+		if (atomic_load(&page->kind) == (uint32_t)kind &&
+		    memcmp(page->name, wanted, sizeof(wanted)) == 0)
 			return page;
 	}
 	for (uint32_t i = 0; i < file->page_count; i++) {
 		struct stats_page *page = &file->pages[i];
 		uint32_t free_kind = STATS_PAGE_FREE;
 
-		/* Several runners may look at once; readers see the page when its name is complete. */
+		/* Several may look at once; readers see the page when its name is complete. */
 		if (!atomic_compare_exchange_strong(&page->kind, &free_kind, PAGE_IN_WORK))
 			continue;
 		memcpy(page->name, wanted, sizeof(wanted));
@@ -166,7 +176,8 @@ stats_handler_take(struct stats_queue *queue, const char *name)
 }
 
 const struct stats_file *
-stats_open(const char *run_dir, const char *program, const char *name, char *error, size_t error_size)
+stats_open(const char *run_dir, const char *program, const char *name,
+    char *error, size_t error_size)
 {
 	char path[4096];
 	const struct stats_file *file = NULL;
@@ -178,7 +189,7 @@ stats_open(const char *run_dir, const char *program, const char *name, char *err
 
 	if (make_path(path, sizeof(path), run_dir, program, name, error, error_size) < 0)
 		return NULL;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);	/* it may be a pipe of somebody's */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);	/* it may be somebody's pipe */
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		snprintf(error, error_size, "could not open statistics file \"%s\": %m", path);
 		goto out;
@@ -193,13 +204,15 @@ stats_open(const char *run_dir, const char *program, const char *name, char *err
 		goto out;
 	}
 	if (head.layout != STATS_LAYOUT || head.page_size != sizeof(struct stats_page)) {
-		snprintf(error, error_size, "statistics file \"%s\" has layout %u, this program reads layout %d: both must be of one "
-		    "version", path, head.layout, STATS_LAYOUT);
+		snprintf(error, error_size, "statistics file \"%s\" has layout %u, this program "
+		    "reads layout %d: both must be of one version", path, head.layout,
+		    STATS_LAYOUT);
 		goto out;
 	}
 	if (head.page_count > PAGES_MAX || st.st_size != (off_t)file_size(head.page_count)) {
-		snprintf(error, error_size, "statistics file \"%s\" is damaged: %u pages in %lld bytes", path, head.page_count,
-		    (long long)st.st_size);
+		snprintf(error, error_size,
+		    "statistics file \"%s\" is damaged: %u pages in %lld bytes", path,
+		    head.page_count, (long long)st.st_size);
 		goto out;
 	}
 	map = mmap(NULL, file_size(head.page_count), PROT_READ, MAP_SHARED, fd, 0);
@@ -216,7 +229,8 @@ out:
 void
 stats_close(const struct stats_file **file_ptr)
 {
-	union { const struct stats_file *file; void *map; } mapped = { *file_ptr };	/* munmap takes no const */
+	/* munmap takes no const. */
+	union { const struct stats_file *file; void *map; } mapped = { *file_ptr };
 
 	if (mapped.file == NULL)
 		return;

@@ -1,6 +1,6 @@
 /*
- * arena.c - see arena.h. Chunks double up to 1 MiB; a request that is larger gets a chunk of its own size. Out of memory ends the
- * process.
+ * arena.c - see arena.h. Chunks double up to 1 MiB; a request that is larger gets a chunk of its
+ * own size. Out of memory ends the process.
  */
 #include "util/arena.h"
 
@@ -12,7 +12,7 @@
 
 #include "util/log.h"
 
-/* AddressSanitizer is told what is handed out, so that it sees use after a reset and writes past the end. */
+/* AddressSanitizer is told what is handed out: it sees use after a reset, writes past the end. */
 #if defined(__SANITIZE_ADDRESS__)
 #define ARENA_ASAN 1
 #elif defined(__has_feature)
@@ -135,7 +135,8 @@ arena_array(struct arena *arena, size_t count, size_t size)
 	size_t total;
 
 	if (__builtin_mul_overflow(count, size, &total))
-		log_fatal(EX_OSERR, "could not allocate %zu times %zu bytes: out of memory", count, size);
+		log_fatal(EX_OSERR, "could not allocate %zu times %zu bytes: out of memory",
+		    count, size);
 	return arena_zalloc(arena, total);
 }
 

@@ -9,7 +9,8 @@ void
 backoff_init(struct backoff *backoff, int64_t first_ms, int64_t most_ms)
 {
 	assert(first_ms > 0 && most_ms >= first_ms);
-	*backoff = (struct backoff){ .first_ms = first_ms, .most_ms = most_ms, .next_ms = first_ms };
+	backoff->first_ms = backoff->next_ms = first_ms;
+	backoff->most_ms = most_ms;
 }
 
 int64_t

@@ -1,6 +1,7 @@
 /*
- * buf.c - see buf.h. What was consumed stays in front of data until more room is needed, and is then overwritten if it is at
- * least as much as what remains: so each byte is moved once on average.
+ * buf.c - see buf.h. What was consumed stays in front of data until more room is needed, and is
+ * then overwritten if it is at least as much as what remains: so each byte is moved once on
+ * average.
  */
 #include "util/buf.h"
 

@@ -1,10 +1,12 @@
 /*
- * fault.c - see fault.h. Only in builds for tests; a PAWL_FAULT that cannot be understood ends the process.
+ * fault.c - see fault.h. Only in builds for tests; a PAWL_FAULT that cannot be understood ends the
+ * process.
  */
 #include "util/fault.h"
 
 #ifdef PAWL_FAULTS
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,13 +19,15 @@
 
 enum action { ACTION_KILL, ACTION_STOP, ACTION_EXIT, ACTION_ABORT, ACTION_ERROR, ACTION_COUNT };
 static const char *const action_text[] = {
-	[ACTION_KILL] = "kill", [ACTION_STOP] = "stop", [ACTION_EXIT] = "exit", [ACTION_ABORT] = "abort", [ACTION_ERROR] = "error",
+	[ACTION_KILL] = "kill", [ACTION_STOP] = "stop", [ACTION_EXIT] = "exit",
+	[ACTION_ABORT] = "abort", [ACTION_ERROR] = "error",
 };
 
 enum { FAULTS_MAX = 16 };
-static struct fault { char *point; enum action action; unsigned long when, passed; } faults[FAULTS_MAX];
+struct fault { char *point; enum action action; unsigned long when, passed; };
+static struct fault faults[FAULTS_MAX];
 static size_t fault_count;
-static pid_t counted_in;		/* the process that 'passed' belongs to; 0: PAWL_FAULT was not read yet */
+static pid_t counted_in;	/* process whose passes are counted; 0: PAWL_FAULT was not read */
 
 static bool
 parse_one(char *text, struct fault *fault)
@@ -55,8 +59,8 @@ parse(const char *env)
 
 	while ((one = strsep(&next, ",")) != NULL) {
 		if (fault_count == FAULTS_MAX || !parse_one(one, &faults[fault_count]))
-			log_fatal(EX_USAGE, "cannot understand PAWL_FAULT=%s: write point:action or point:action@n, with kill, stop, "
-			    "exit, abort or error", env);
+			log_fatal(EX_USAGE, "cannot understand PAWL_FAULT=%s: write point:action "
+			    "or point:action@n, with kill, stop, exit, abort or error", env);
 		fault_count++;
 	}
 }
@@ -100,8 +104,10 @@ fault_hit(const char *point)
 	for (size_t i = 0; i < fault_count; i++) {
 		struct fault *fault = &faults[i];
 
-		if (strcmp(fault->point, point) != 0 || ++fault->passed != fault->when || !is_ours())
+		if (strcmp(fault->point, point) != 0 || ++fault->passed != fault->when ||
+		    !is_ours())
 			continue;
+		assert(fault->action < ACTION_COUNT);
 		log_info("fault point %s: %s", point, action_text[fault->action]);
 		switch (fault->action) {
 		case ACTION_KILL:

@@ -1,6 +1,6 @@
 /*
- * json_find.c - finds values in a checked text, see json_scan.h. A text that was not checked gives a wrong answer, never a wrong
- * access.
+ * json_find.c - finds values in a checked text, see json_scan.h. A text that was not checked gives
+ * a wrong answer, never a wrong access.
  */
 #include "util/json_scan.h"
 
@@ -43,8 +43,10 @@ skip_container(const char *p, const char *end)
 
 	while (p < end) {
 		if (end - p >= 8) {
-			uint64_t word = json_load(p), folded = word | JSON_EACH(0x20);	/* [ ] become { } */
-			uint64_t marks = json_equal(word, '"') | json_equal(folded, '{') | json_equal(folded, '}');
+			uint64_t word = json_load(p);
+			uint64_t folded = word | JSON_EACH(0x20);	/* [ ] become { } */
+			uint64_t marks = json_equal(word, '"') | json_equal(folded, '{') |
+			    json_equal(folded, '}');
 
 			if (marks == 0) {
 				p += 8;
@@ -115,7 +117,8 @@ kind_of(char first)
 	}
 }
 
-/* Steps through an object or array: p is behind its bracket or behind a value. To the next key or value, or NULL behind the last. */
+/* To the next key of an object or value of an array; p is behind its bracket or behind a value.
+   NULL behind the last. */
 static inline const char *
 next_item(const char *p, const char *end)
 {
@@ -174,9 +177,10 @@ key_equals(const char *key, size_t len, bool escaped, const struct token *token)
 	return key_equals_slowly(key, key + len, token);
 }
 
-/* The value of a member. It looks at all keys: one that stands twice must not be taken for either. */
+/* The value of a member. It looks at all keys: one that stands twice must not be taken. */
 static enum json_status
-find_member(const char *p, const char *end, const struct token *token, const char **value, const char **culprit)
+find_member(const char *p, const char *end, const struct token *token, const char **value,
+    const char **culprit)
 {
 	const char *found = NULL;
 
@@ -203,17 +207,20 @@ find_member(const char *p, const char *end, const struct token *token, const cha
 
 /* The same among the items: of number 'at', an object. */
 static enum json_status
-lookup_member(const struct json_index *index, const struct token *token, uint32_t *at, const char **culprit)
+lookup_member(const struct json_index *index, const struct token *token, uint32_t *at,
+    const char **culprit)
 {
 	uint32_t found = 0;
 
 	for (uint32_t i = *at + 1; i < index->items[*at].next; i = index->items[i].next) {
 		const struct json_item *item = &index->items[i];
 
-		if (!key_equals(index->text.data + item->key, item->key_len, item->key_escaped, token))
+		const char *key = index->text.data + item->key;
+
+		if (!key_equals(key, item->key_len, item->key_escaped, token))
 			continue;
 		if (found != 0) {
-			*culprit = index->text.data + item->key - 1;
+			*culprit = key - 1;
 			return JSON_DOUBLE_KEY;
 		}
 		found = i;
@@ -315,10 +322,11 @@ find_nul(const char *p, const char *end)
 	return NULL;
 }
 
-/* What has been found, or why not: [p, end) is the value, culprit where a double key stands, rest what is left of the pointer. */
+/* What has been found, or why not: [p, end) is the value, culprit where a double key stands, rest
+   what is left of the pointer. */
 static enum json_status
-conclude(enum json_status status, const char *start, const char *p, const char *end, const char *culprit, const char *rest,
-    struct json_value *value, size_t *offset)
+conclude(enum json_status status, const char *start, const char *p, const char *end,
+    const char *culprit, const char *rest, struct json_value *value, size_t *offset)
 {
 	if (status == JSON_MISSING && !json_pointer_valid(rest))
 		return JSON_BAD_POINTER;
@@ -353,11 +361,13 @@ json_scan_find(struct slice text, const char *pointer, struct json_value *value,
 	}
 	if (status == JSON_OK && p == end)
 		status = JSON_MISSING;
-	return conclude(status, start, p, status == JSON_OK ? skip_value(p, end) : NULL, culprit, pointer, value, offset);
+	return conclude(status, start, p, status == JSON_OK ? skip_value(p, end) : NULL, culprit,
+	    pointer, value, offset);
 }
 
 enum json_status
-json_scan_lookup(const struct json_index *index, const char *pointer, struct json_value *value, size_t *offset)
+json_scan_lookup(const struct json_index *index, const char *pointer, struct json_value *value,
+    size_t *offset)
 {
 	const char *const start = index->text.data, *culprit = start;
 	enum json_status status = JSON_OK;
@@ -376,7 +386,8 @@ json_scan_lookup(const struct json_index *index, const char *pointer, struct jso
 		else
 			status = JSON_MISSING;
 	}
-	return conclude(status, start, start + index->items[at].value, start + index->items[at].end, culprit, pointer, value, offset);
+	return conclude(status, start, start + index->items[at].value, start + index->items[at].end,
+	    culprit, pointer, value, offset);
 }
 
 bool

@@ -1,7 +1,9 @@
 /*
- * json_scan.c - checks a text, see json_scan.h. Ends nothing and allocates nothing; never reads outside of the text.
+ * json_scan.c - checks a text, see json_scan.h. Ends nothing and allocates nothing; never reads
+ * outside of the text.
  *
- * Strings make up most of a message, so the scan through them is the one that is tuned: eight bytes at a time.
+ * Strings make up most of a message, so the scan through them is the one that is tuned: eight bytes
+ * at a time.
  */
 #include "util/json_scan.h"
 
@@ -36,7 +38,8 @@ check_escape(const char **at, const char *end)
 	if (json_low_surrogate(unit))
 		return JSON_BAD_UTF8;
 	if (json_high_surrogate(unit)) {
-		if (end - p < 8 || p[6] != '\\' || p[7] != 'u' || !json_low_surrogate(json_hex4(p + 8, end)))
+		if (end - p < 8 || p[6] != '\\' || p[7] != 'u' ||
+		    !json_low_surrogate(json_hex4(p + 8, end)))
 			return JSON_BAD_UTF8;
 		p += 6;
 	}
@@ -61,7 +64,8 @@ check_string(const char **at, const char *end, bool *escaped)
 			*escaped = true;
 			status = check_escape(&p, end);
 		} else {
-			for (size_t n; p < end && (unsigned char)*p >= 0x80 && status == JSON_OK; p += n) {
+			for (size_t n; p < end && (unsigned char)*p >= 0x80 && status == JSON_OK;
+			     p += n) {
 				n = utf8_length(p, (size_t)(end - p));
 				if (n == 0)
 					status = JSON_BAD_UTF8;
@@ -216,7 +220,8 @@ check_document(const char **at, const char *end, struct json_index *index)
 			*at = json_skip_space(*at, end);
 		}
 		/* Behind a value, or in an empty container: close what closes here. */
-		for (; depth > 0 && *at < end && **at == (objects & 1 ? '}' : ']'); *at = json_skip_space(*at + 1, end)) {
+		for (; depth > 0 && *at < end && **at == (objects & 1 ? '}' : ']');
+		     *at = json_skip_space(*at + 1, end)) {
 			depth--;
 			objects >>= 1;
 			if (index != NULL && open[depth] != NULL) {

@@ -1,6 +1,6 @@
 /*
- * log.c - see log.h. Nothing here allocates, so that it also works when there is no memory. A line is at most PIPE_BUF bytes: so
- * lines of several processes that share one pipe never mix (pipe(7)).
+ * log.c - see log.h. Nothing here allocates, so that it also works when there is no memory. A line
+ * is at most PIPE_BUF bytes: so lines of several processes that share one pipe never mix (pipe(7)).
  */
 #include "util/log.h"
 
@@ -19,7 +19,8 @@ enum { TAIL = 8, VALUE_MAX = 256, CONTEXT_MAX = 16 };	/* TAIL: room for ..."}\n 
 struct line { char data[PIPE_BUF]; size_t len; bool full; };
 
 static const char *const level_text[] = {
-	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug",
+	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning",
+	[LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug",
 };
 static const int level_priority[] = {		/* sd-daemon(3) */
 	[LOG_LEVEL_ERROR] = 3, [LOG_LEVEL_WARNING] = 4, [LOG_LEVEL_INFO] = 6, [LOG_LEVEL_DEBUG] = 7,
@@ -30,7 +31,8 @@ static enum log_format format;
 static bool journal;				/* stderr goes to systemd's journal */
 static _Thread_local const struct log_context *context;
 
-/* JOURNAL_STREAM is inherited by whoever we start, also when its stderr goes elsewhere: it names the stream (systemd.exec(5)). */
+/* JOURNAL_STREAM names the stream, because children inherit it also when their stderr is another
+   one (systemd.exec(5)). */
 static bool
 stderr_is_journal(void)
 {
@@ -38,8 +40,8 @@ stderr_is_journal(void)
 	unsigned long long device, inode;
 	struct stat st;
 
-	return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
-	    st.st_dev == device && st.st_ino == inode;
+	return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+	    fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
 void
@@ -112,7 +114,7 @@ put_escaped(struct line *line, struct slice text)
 			put(line, "\\%c", c == '\n' ? 'n' : c);
 		} else if (n == 0 || c < 0x20 || c == 0x7f) {
 			put(line, json ? "\\u%04x" : "\\x%02x", c);
-		} else if (c == 0xc2 && (unsigned char)p[1] < 0xa0) {	/* C1: terminals obey those too */
+		} else if (c == 0xc2 && (unsigned char)p[1] < 0xa0) {	/* C1: a terminal obeys */
 			put(line, json ? "\\u%04x" : "\\xc2\\x%02x", (unsigned char)p[1]);
 		} else if (n < sizeof(line->data) - TAIL - line->len) {
 			memcpy(line->data + line->len, p, n);
@@ -128,7 +130,8 @@ static bool
 is_bare(struct slice text)
 {
 	for (size_t i = 0; i < text.len; i++) {
-		if (text.data[i] <= ' ' || text.data[i] > '~' || strchr("\"'=\\", text.data[i]) != NULL)
+		if (text.data[i] <= ' ' || text.data[i] > '~' ||
+		    strchr("\"'=\\", text.data[i]) != NULL)
 			return false;
 	}
 	return text.len > 0;
@@ -137,7 +140,7 @@ is_bare(struct slice text)
 static void
 put_field(struct line *line, const char *name, const char *value)
 {
-	struct slice text = { value, strnlen(value, VALUE_MAX) };
+	struct slice text = { value, value == NULL ? 0 : strnlen(value, VALUE_MAX) };
 	bool json = format == LOG_FORMAT_JSON, quoted = json || !is_bare(text);
 
 	put(line, json ? "\"%s\":" : "%s=", name);
@@ -154,8 +157,10 @@ put_time(struct line *line)
 	char text[32];
 	struct tm tm;
 
-	if (gmtime_r(&seconds, &tm) != NULL && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) > 0)
-		put(line, format == LOG_FORMAT_JSON ? "\"time\":\"%s.%03dZ\"," : "time=%s.%03dZ ", text, (int)(now.ms % 1000));
+	if (gmtime_r(&seconds, &tm) != NULL &&
+	    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) > 0)
+		put(line, format == LOG_FORMAT_JSON ? "\"time\":\"%s.%03dZ\"," : "time=%s.%03dZ ",
+		    text, (int)(now.ms % 1000));
 }
 
 /* Outermost first; of several with one name the innermost counts. */
@@ -174,7 +179,7 @@ put_context(struct line *line)
 			shown[count++] = c;
 	}
 	while (count-- > 0)
-		put_field(line, shown[count]->name, shown[count]->value == NULL ? "" : shown[count]->value);
+		put_field(line, shown[count]->name, shown[count]->value);
 }
 
 /* truncated: text is only the beginning. */
@@ -186,8 +191,7 @@ write_line(enum log_level level, const char *text, bool truncated)
 
 	if (journal)
 		put(&line, "<%d>", level_priority[level]);
-	if (json)
-		put(&line, "{");
+	put(&line, json ? "{" : "%s", "");
 	if (!journal)
 		put_time(&line);
 	put_field(&line, "level", level_text[level]);
@@ -199,7 +203,8 @@ write_line(enum log_level level, const char *text, bool truncated)
 	put(&line, json ? "\"msg\":\"" : "msg=\"");
 	put_escaped(&line, slice_of(text));
 
-	const char *end = line.full || truncated ? (json ? "...\"}\n" : "...\"\n") : (json ? "\"}\n" : "\"\n");
+	const char *end =
+	    line.full || truncated ? (json ? "...\"}\n" : "...\"\n") : (json ? "\"}\n" : "\"\n");
 
 	memcpy(line.data + line.len, end, strlen(end));		/* at most TAIL */
 	line.len += strlen(end);

@@ -30,7 +30,8 @@ log_complain(struct log_complaint *complaint, enum log_level level, const char *
 	if (first)
 		log_at(level, "%s", text);
 	else
-		log_at(level, "%s (again, %llu times since)", text, (unsigned long long)complaint->suppressed);
+		log_at(level, "%s (again, %llu times since)", text,
+		    (unsigned long long)complaint->suppressed);
 	complaint->interval_ms = first ? FIRST_MS : complaint->interval_ms * 2;
 	if (complaint->interval_ms > MOST_MS)
 		complaint->interval_ms = MOST_MS;

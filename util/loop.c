@@ -1,8 +1,8 @@
 /*
  * loop.c - see loop.h. Ends the process when the kernel refuses a descriptor or a watch.
  *
- * A round: wait, watches, timers that were due when the wait ended, 'after' hooks, free the removed watches. A removed watch
- * stays in memory until then, because the round may hold an event for it.
+ * A round: wait, watches, timers that were due when the wait ended, 'after' hooks, free the removed
+ * watches. A removed watch stays in memory until then, because the round may hold an event for it.
  */
 #include "util/loop.h"
 
@@ -18,11 +18,11 @@
 #include "util/log.h"
 
 enum { EVENTS_MAX = 64, TIMERS_MIN = 16 };
-static const int64_t MS_MAX = INT64_C(100) * 365 * 86400 * 1000;	/* a timer's most: a century cannot overflow */
+static const int64_t MS_MAX = INT64_C(100) * 365 * 86400 * 1000;	/* a century: no overflow */
 
 struct loop_watch {
 	struct loop *loop;
-	struct loop_watch *previous, *next;	/* among the loop's watches, or its removed ones */
+	struct loop_watch *previous, *next;	/* of the loop's watches, or its removed ones */
 	int fd;
 	unsigned events;			/* 0: not in the epoll set */
 	bool removed;
@@ -84,7 +84,8 @@ free_watches(struct loop_watch **list)
 	*list = NULL;
 }
 
-/* Descriptors leave the epoll set by closing it: in a forked child any other way would take them out of the parent's as well. */
+/* Descriptors leave the epoll set by closing it: any other way would, in a forked child, take them
+   out of the parent's as well. */
 void
 loop_free(struct loop **loop_ptr)
 {
@@ -144,7 +145,7 @@ loop_watch(struct loop *loop, int fd, unsigned events, loop_fd_fn *fn, void *arg
 	return watch;
 }
 
-/* A paused watch leaves the set, because epoll reports errors and hang-ups even to who wants nothing. */
+/* A paused watch leaves the set: epoll reports errors and hang-ups even to who wants nothing. */
 void
 loop_watch_events(struct loop_watch *watch, unsigned events)
 {
@@ -154,7 +155,8 @@ loop_watch_events(struct loop_watch *watch, unsigned events)
 	assert(!watch->removed);
 	if (events == watch->events)
 		return;
-	event.events = (events & LOOP_READ ? (uint32_t)EPOLLIN : 0) | (events & LOOP_WRITE ? (uint32_t)EPOLLOUT : 0);
+	event.events = events & LOOP_READ ? EPOLLIN : 0;
+	event.events |= events & LOOP_WRITE ? EPOLLOUT : 0;
 	if (epoll_ctl(watch->loop->epoll_fd, op, watch->fd, &event) < 0)
 		log_fatal(EX_OSERR, "could not watch descriptor %d: %m", watch->fd);
 	watch->events = events;
@@ -184,7 +186,8 @@ dispatch(const struct epoll_event *event)
 		events |= LOOP_READ;
 	if (event->events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
 		events |= LOOP_WRITE;
-	events &= watch->events;	/* as of now: an earlier callback may have changed it; none are left if it was removed */
+	/* As of now: an earlier callback may have changed it; none are left if it was removed. */
+	events &= watch->events;
 	if (events != 0)
 		watch->fn(watch->arg, events);
 }
@@ -214,7 +217,8 @@ heap_down(struct loop *loop, size_t i)
 	struct loop_timer *timer = loop->heap[i];
 
 	for (size_t child; (child = 2 * i) <= loop->timer_count; i = child) {
-		if (child < loop->timer_count && loop->heap[child + 1]->due.ns < loop->heap[child]->due.ns)
+		if (child < loop->timer_count &&
+		    loop->heap[child + 1]->due.ns < loop->heap[child]->due.ns)
 			child++;
 		if (timer->due.ns <= loop->heap[child]->due.ns)
 			break;
@@ -272,7 +276,8 @@ loop_timer_running(const struct loop_timer *timer)
 	return timer->heap_index != 0;
 }
 
-/* What a callback starts is due later than 'now' and waits for the next round: no timer can keep the loop in here. */
+/* What a callback starts is due later than 'now': it waits for the next round, and no timer can
+   keep the loop in here. */
 static void
 run_timers(struct loop *loop)
 {
@@ -284,7 +289,7 @@ run_timers(struct loop *loop)
 	}
 }
 
-/* Milliseconds for epoll_wait: rounded up, so that it does not return just before a timer is due. */
+/* Milliseconds for epoll_wait: rounded up, or it would return just before a timer is due. */
 static int
 time_to_wait(const struct loop *loop)
 {

@@ -1,6 +1,6 @@
 /*
- * notify.c - see notify.h. The protocol of sd_notify(3): one datagram. What fails is not worth a word: nobody listens. Who does not read
- * can delay us for a second each time, but not stop us.
+ * notify.c - see notify.h. The protocol of sd_notify(3): one datagram. What fails is not worth a
+ * word: nobody listens. Who does not read can delay us for a second each time, but not stop us.
  */
 #include "util/notify.h"
 
@@ -22,7 +22,8 @@ notify_systemd(const char *fmt, ...)
 	char text[512];
 	va_list args;
 
-	if (path == NULL || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(address.sun_path))
+	if (path == NULL || (path[0] != '/' && path[0] != '@') ||
+	    strlen(path) >= sizeof(address.sun_path))
 		return;
 	va_start(args, fmt);
 	len = vsnprintf(text, sizeof(text), fmt, args);
@@ -39,7 +40,8 @@ notify_systemd(const char *fmt, ...)
 	if (fd >= 0) {
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 		while (sendto(fd, text, (size_t)len, MSG_NOSIGNAL, (struct sockaddr *)&address,
-		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))) < 0 && errno == EINTR)
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))) < 0 &&
+		    errno == EINTR)
 			;
 		close(fd);
 	}

@@ -10,5 +10,5 @@
 
 uint64_t random_u64(void);
 int64_t	random_below(int64_t bound);		/* 0 .. bound - 1; bound is at least 1 */
-void	random_secret(void *, size_t) ATTR_NONNULL;	/* from the kernel: hash keys, seeds. Cannot fail (log_fatal) */
+void	random_secret(void *, size_t) ATTR_NONNULL;	/* from the kernel; cannot fail (log_fatal) */
 #endif

@@ -1,5 +1,5 @@
 /*
- * sha256.h - SHA-256 (FIPS 180-4), for names of bounded length made from data of any length. Not the fastest: rarely used.
+ * sha256.h - SHA-256 (FIPS 180-4), for names of bounded length made from data of any length.
  */
 #ifndef PAWL_UTIL_SHA256_H
 #define PAWL_UTIL_SHA256_H

@@ -1,7 +1,9 @@
 /*
- * spawn.c - see spawn.h. Between fork and exec only async-signal-safe calls are made: the parent may have threads.
+ * spawn.c - see spawn.h. Between fork and exec only async-signal-safe calls are made: the parent
+ * may have threads.
  *
- * The child dies with the thread that forked it, not with the process (prctl(2)): fork from the main thread.
+ * The child dies with the thread that forked it, not with the process (prctl(2)): fork from the
+ * main thread.
  */
 #include "util/spawn.h"
 
@@ -25,12 +27,16 @@ extern char **environ;
 
 enum { FDS_MAX = 16, STANDARD_FDS = 3 };
 
-enum step { STEP_OPEN, STEP_PIPE, STEP_FORK, STEP_PARENT, STEP_DUP, STEP_CLOSE, STEP_LIMIT, STEP_EXEC, STEP_COUNT };
-static const char *const step_text[] = {
-	[STEP_OPEN] = "open /dev/null", [STEP_PIPE] = "pipe", [STEP_FORK] = "fork", [STEP_PARENT] = "die with the parent",
-	[STEP_DUP] = "dup2", [STEP_CLOSE] = "close_range", [STEP_LIMIT] = "setrlimit", [STEP_EXEC] = "exec",
+enum step {
+	STEP_OPEN, STEP_PIPE, STEP_FORK, STEP_PARENT, STEP_DUP, STEP_CLOSE, STEP_LIMIT, STEP_EXEC,
+	STEP_COUNT
 };
-struct report { int step, error; };		/* what the child writes into the pipe when it fails */
+static const char *const step_text[] = {
+	[STEP_OPEN] = "open /dev/null", [STEP_PIPE] = "pipe", [STEP_FORK] = "fork",
+	[STEP_PARENT] = "die with the parent", [STEP_DUP] = "dup2", [STEP_CLOSE] = "close_range",
+	[STEP_LIMIT] = "setrlimit", [STEP_EXEC] = "exec",
+};
+struct report { int step, error; };	/* what the child writes into the pipe when it fails */
 
 static void
 default_signals(void)
@@ -51,7 +57,7 @@ die_with(pid_t parent)
 	return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
 }
 
-/* All signals are blocked over the fork, so that none of the parent's handlers runs in the child. */
+/* All signals are blocked over the fork: none of the parent's handlers may run in the child. */
 static pid_t
 fork_blocked(sigset_t *former)
 {
@@ -104,8 +110,8 @@ close_on_exec_from(int first)
 	return 0;
 }
 
-/* Gives the child's descriptors their numbers. All are first copied above every number that is wanted: none is overwritten before
- * its own copy was made. Returns the pipe's new number, or -1. */
+/* Gives the child's descriptors their numbers. All are first copied above every number that is
+   wanted, so that none is overwritten before it was used. Returns the pipe's new number, or -1. */
 static int
 arrange_fds(const struct spawn_options *options, int null_fd, int pipe_fd)
 {
@@ -148,8 +154,9 @@ fail(int pipe_fd, enum step step)
 __attribute__((noreturn)) static void
 become(const struct spawn_options *options, pid_t parent, int null_fd, int pipe_fd)
 {
-	struct rlimit limit = { (rlim_t)options->memory_limit_bytes, (rlim_t)options->memory_limit_bytes };
-	union { const char *const *borrowed; char *const *argv; } args = { options->argv };	/* execve does not write to it */
+	const rlim_t memory = (rlim_t)options->memory_limit_bytes;
+	const struct rlimit limit = { memory, memory };
+	union { const char *const *borrowed; char *const *argv; } args = { options->argv };
 	int moved;
 
 	default_signals();
@@ -227,7 +234,8 @@ spawn_status_text(int status, char *buf, size_t size)
 	if (WIFEXITED(status)) {
 		snprintf(buf, size, "exited with %d", WEXITSTATUS(status));
 	} else if (WIFSIGNALED(status)) {
-		const char *name = sigabbrev_np(WTERMSIG(status)), *core = WCOREDUMP(status) ? " (core dumped)" : "";
+		const char *name = sigabbrev_np(WTERMSIG(status));
+		const char *core = WCOREDUMP(status) ? " (core dumped)" : "";
 
 		if (name != NULL)
 			snprintf(buf, size, "killed by SIG%s%s", name, core);

@@ -1,6 +1,7 @@
 /*
- * spawn_title.c - what ps shows, see spawn.h: the title overwrites the memory in which the kernel passed argv and environ
- * (PS_USE_CLOBBER_ARGV in PostgreSQL's ps_status.c). Both are copied first, so all that points into argv stays good.
+ * spawn_title.c - what ps shows, see spawn.h: the title overwrites the memory in which the kernel
+ * passed argv and environ (PS_USE_CLOBBER_ARGV in PostgreSQL's ps_status.c). Both are copied first,
+ * so all that points into argv stays good.
  */
 #include "util/spawn.h"
 
@@ -13,7 +14,7 @@ extern char **environ;
 
 static char *area;			/* NULL: not initialised */
 static size_t area_size;
-static char *copy;			/* of the area, as it was; argv and environ point into it from then on */
+static char *copy;			/* of the area as it was: argv, environ point into it */
 /* Never read: it keeps the array reachable for leak checkers when setenv() has replaced environ. */
 __attribute__((used)) static char **kept_environ;
 
@@ -51,10 +52,12 @@ spawn_title_init(int argc, char **argv)
 
 	while (environ[count] != NULL)
 		count++;
-	environ = kept_environ = memcpy(xcalloc(count + 1, sizeof(*environ)), environ, count * sizeof(*environ));
+	environ = kept_environ =
+	    memcpy(xcalloc(count + 1, sizeof(*environ)), environ, count * sizeof(*environ));
 	point_to_copy(environ);
 	program_invocation_name = argv[0];
-	program_invocation_short_name = strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
+	program_invocation_short_name =
+	    strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
 }
 
 void

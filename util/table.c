@@ -1,5 +1,6 @@
 /*
- * table.c - see table.h. Open addressing, linear probing, a power of two of entries, at most 3/4 of them used or dead.
+ * table.c - see table.h. Open addressing, linear probing, a power of two of entries, at most 3/4 of
+ * them used or dead.
  */
 #include "util/table.h"
 
@@ -11,7 +12,7 @@
 
 enum { CAP_MIN = 16 };
 
-/* An entry without a key is free, or dead if its hash says so: a search goes on behind a dead one. */
+/* An entry without a key is free, or dead if its hash says so: a search goes on behind that. */
 enum { HASH_FREE = 0, HASH_DEAD = 1 };
 
 static uint64_t hash_key[2];
@@ -56,7 +57,7 @@ sip_round(uint64_t v[4])
 	v[2] = rotate(v[2], 32);
 }
 
-/* SipHash-1-3 by Jean-Philippe Aumasson and Daniel J. Bernstein, https://www.aumasson.jp/siphash/ */
+/* SipHash-1-3 by Jean-Philippe Aumasson and Daniel J. Bernstein, https://www.aumasson.jp/siphash */
 static uint64_t
 siphash13(const uint64_t key[2], const void *data, size_t len)
 {
@@ -116,7 +117,7 @@ find(const struct table *table, const void *key, size_t len, uint64_t hash)
 	}
 }
 
-/* The first entry on the key's way that holds nothing. The key is not in the table, and there is such an entry. */
+/* The first entry on the way of a key that holds nothing. The key is not in the table. */
 static struct table_entry *
 vacancy(const struct table *table, uint64_t hash)
 {
@@ -210,7 +211,8 @@ table_remove(struct table *table, const void *key, size_t len)
 	table->dead++;
 	/* What is dead and has only free entries behind it is needed by no search. */
 	if (is_free(&table->entries[(i + 1) & mask])) {
-		for (; table->entries[i].key == NULL && table->entries[i].hash == HASH_DEAD; i = (i - 1) & mask) {
+		for (; table->entries[i].key == NULL && table->entries[i].hash == HASH_DEAD;
+		     i = (i - 1) & mask) {
 			table->entries[i].hash = HASH_FREE;
 			table->dead--;
 		}

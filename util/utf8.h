@@ -1,12 +1,12 @@
 /*
- * utf8.h - one character of UTF-8, strictly: no overlong form, no surrogate, nothing above U+10FFFF (RFC 3629).
+ * utf8.h - UTF-8, strictly (RFC 3629): no overlong form, no surrogate, nothing above U+10FFFF.
  */
 #ifndef PAWL_UTIL_UTF8_H
 #define PAWL_UTIL_UTF8_H
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Bytes of the character at p, of which 'left' may be read: 1 .. 4, or 0 if there is no valid one. */
+/* Bytes of the character at text, of which 'left' may be read: 1 .. 4; 0: no valid one. */
 static inline size_t
 utf8_length(const char *text, size_t left)
 {

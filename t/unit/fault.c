@@ -3,7 +3,7 @@
 #ifndef PAWL_FAULTS
 #define PAWL_FAULTS 1
 #endif
-#include "util/fault.c"
+#include "util/fault.c"	/* NOLINT(bugprone-suspicious-include) */
 
 #include "t/unit/child.h"
 #include "t/unit/tap.h"

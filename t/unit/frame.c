@@ -4,6 +4,8 @@
  */
 #include "common/frame.h"
 
+#include <assert.h>
+
 #include "t/unit/tap.h"
 #include "util/arena.h"
 
@@ -182,6 +184,7 @@ test_message(void)
 	/* Several at once, at random. */
 	unsigned seed = 1;
 
+	assert(size >= sizeof(*m));
 	refused = accepted = 0;
 	for (int round = 0; round < 50000; round++) {
 		unsigned char *copy = memcpy(xmalloc(size), m, size);
@@ -242,7 +245,8 @@ test_result(void)
 	struct frame_result *result = memcpy(xmalloc(size), buf.data, size);
 
 	checked = frame_result_check(result, size);
-	if (ok(checked != NULL, "a good result")) {
+	ok(checked != NULL, "a good result");
+	if (checked != NULL) {
 		is_str(frame_result_text(result, checked[1].code).data, "bad_field", "its code");
 		is_str(frame_result_text(result, checked[1].text).data, "/total is missing", "its text");
 		is_str(frame_result_text(result, checked[0].text).data, "", "no text");

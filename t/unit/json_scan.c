@@ -176,10 +176,10 @@ test_depth(void)
 	is_int(check((struct slice){ text, sizeof(text) }, NULL), JSON_TOO_DEEP, "4096 brackets");
 	/* Many that are not nested. */
 	for (size_t i = 0; i + 3 < sizeof(text); i += 3)
-		memcpy(text + i, "[],", 3);
+		memcpy(text + i, (const char[]){ '[', ']', ',' }, 3);
 	text[0] = '[';
 	text[1] = '1';
-	memcpy(text + sizeof(text) - 4, "[ ]]", 4);
+	memcpy(text + sizeof(text) - 4, (const char[]){ '[', ' ', ']', ']' }, 4);
 	is_int(check((struct slice){ text, sizeof(text) }, NULL), JSON_OK, "a thousand side by side");
 }
 

@@ -1,5 +1,5 @@
 /* Unit tests of util/table. The hash itself is static: the module is compiled into this program. */
-#include "util/table.c"
+#include "util/table.c"	/* NOLINT(bugprone-suspicious-include) */
 
 #include "t/unit/tap.h"
 
