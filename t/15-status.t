@@ -26,14 +26,14 @@ my @pairs = (run => $run_dir, uri => $vhost->uri, conninfo => $db->conninfo);
 my $file = write_config('s.conf', $text, @pairs);
 $db->do('create table seen (id text)');
 
-sub status
+sub look
 {
 	my $run = run_program('pawlctl', 'status', '-c', $file, '--json');
 	my $status = JSON::PP->new->utf8->decode($run->{out});
 	$status->{exit} = $run->{status};
 	return $status;
 }
-sub why { my ($part) = @_; my $p = status()->{$part}; return $p->{running} ? 'running' : $p->{why} }
+sub why { my ($part) = @_; my $p = look()->{$part}; return $p->{running} ? 'running' : $p->{why} }
 sub publish { return run_program('pawlctl', 'publish', '-c', $file, @_) }
 
 # check, with a slot for the queue.
@@ -68,7 +68,7 @@ sub publish { return run_program('pawlctl', 'publish', '-c', $file, @_) }
 
 # Nothing runs yet.
 {
-	my $s = status();
+	my $s = look();
 	is($s->{exit}, 69, 'nothing runs: 69');
 	is_deeply([ @$s{qw(name)}, map { @{ $s->{$_} }{qw(configured running why)} } qw(worker relay) ],
 		[ 's', map { (JSON::PP::true(), JSON::PP::false(), "no s.$_.stats in $run_dir") } qw(worker relay) ], 'and said');
@@ -77,19 +77,19 @@ sub publish { return run_program('pawlctl', 'publish', '-c', $file, @_) }
 }
 
 my $worker = start_program('pawl-worker', '-c', $file)->allow_log(qr/becomes a dead letter in .*: unknown_type: /);
-wait_for { my ($q) = @{ status()->{worker}{queues} }; $q && $q->{state} eq 'consuming' } 'the worker consumes';
+wait_for { my ($q) = @{ look()->{worker}{queues} }; $q && $q->{state} eq 'consuming' } 'the worker consumes';
 my $relay = start_program('pawl-relay', '-c', $file);
-wait_for { my ($o) = @{ status()->{relay}{outboxes} }; $o && $o->{state} eq 'leading' } 'the relay leads';
-is(status()->{exit}, 0, 'both run: 0');
+wait_for { my ($o) = @{ look()->{relay}{outboxes} }; $o && $o->{state} eq 'leading' } 'the relay leads';
+is(look()->{exit}, 0, 'both run: 0');
 
 publish('-t', 'OrderPlaced', '--id', "id-$_", 'view', qq({"id":"$_"})) for 1, 2, 2, 3;
 publish('-t', 'Ignored', 'view', 'x');
 publish('-t', 'Unknown', 'view', 'x');
 $db->do(q{select pawl.emit('order', '7', 'OrderPlaced', '{"id":"7"}')});
 wait_for { $db->value('select count(*) from seen') == 4 } 'four orders were seen';
-wait_for { my $q = status()->{worker}{queues}[0]; $q->{done} == 4 && $q->{ignored} == 1 && $q->{dead} == 1 && $q->{duplicate} == 1 } 'and counted';
+wait_for { my $q = look()->{worker}{queues}[0]; $q->{done} == 4 && $q->{ignored} == 1 && $q->{dead} == 1 && $q->{duplicate} == 1 } 'and counted';
 {
-	my $s = status();
+	my $s = look();
 	my $q = $s->{worker}{queues}[0];
 	is_deeply([ @$q{qw(name slots slots_ready in_flight waiting retried crashed timeout connected)} ], [ 'view', 2, 2, 0, 0, 0, 0, 0, JSON::PP::true() ], 'the queue');
 	my %handler = map { $_->{name} => $_ } @{ $q->{handlers} };
@@ -97,7 +97,7 @@ wait_for { my $q = status()->{worker}{queues}[0]; $q->{done} == 4 && $q->{ignore
 	ok($handler{placed}{handle}{count} >= 4 && $q->{lag}{count} >= 4 && $q->{lag}{p95_us} > 0, 'distributions');
 	is($s->{worker}{pid}, $worker->pid, 'the process');
 	my $o;
-	wait_for { $o = status()->{relay}{outboxes}[0]; $o->{deleted} == 1 } 'the relay deleted the event';
+	wait_for { $o = look()->{relay}{outboxes}[0]; $o->{deleted} == 1 } 'the relay deleted the event';
 	is_deeply([ @$o{qw(name published confirmed returned refused held_aggregates leader)} ], [ 'orders', 1, 1, 0, 0, 0, JSON::PP::true() ], 'the outbox');
 
 	my $run = run_program('pawlctl', 'status', '-c', $file);
@@ -122,11 +122,11 @@ wait_for { my $q = status()->{worker}{queues}[0]; $q->{done} == 4 && $q->{ignore
 # Orderly end, kill, silence.
 $relay->stop;
 is(why('relay'), 'it has ended in order', 'stopped');
-is(status()->{exit}, 69, 'one of two: 69');
+is(look()->{exit}, 69, 'one of two: 69');
 $worker->kill;
 is(why('worker'), 'process ' . $worker->pid . ' is gone without an orderly end', 'killed');
-is(status()->{worker}{queues}[0]{state}, 'down', 'its queue is down');
-is(status()->{worker}{queues}[0]{done}, 4, 'its numbers are still there');
+is(look()->{worker}{queues}[0]{state}, 'down', 'its queue is down');
+is(look()->{worker}{queues}[0]{done}, 4, 'its numbers are still there');
 $relay = start_program('pawl-relay', '-c', $file)->allow_log(qr/lost the database session: .*idle-session timeout/);	# it is stopped
 wait_for { why('relay') eq 'running' } 'the relay again';
 $relay->signal('STOP');
@@ -136,12 +136,12 @@ wait_for { why('relay') eq 'running' } 'and that it goes on';
 
 # pawl-worker --queue is a program of its own.
 my $alone = start_program('pawl-worker', '-c', $file, '--queue', 'view');
-wait_for { my ($single) = @{ status()->{single} }; $single && $single->{running} && $single->{queues}[0]{state} eq 'consuming' } 'a worker of one queue';
-is_deeply([ map { @$_{qw(name running)}, $_->{queues}[0]{name} } @{ status()->{single} } ], [ 's.view', JSON::PP::true(), 'view' ], 'is shown');
-is(status()->{exit}, 0, 'all queues are worked for: 0');
+wait_for { my ($single) = @{ look()->{single} }; $single && $single->{running} && $single->{queues}[0]{state} eq 'consuming' } 'a worker of one queue';
+is_deeply([ map { @$_{qw(name running)}, $_->{queues}[0]{name} } @{ look()->{single} } ], [ 's.view', JSON::PP::true(), 'view' ], 'is shown');
+is(look()->{exit}, 0, 'all queues are worked for: 0');
 like(run_program('pawlctl', 'status', '-c', $file)->{out}, qr/^pawl-worker "s\.view": running for \d+ s/m, 'in the table as well');
 $alone->stop;
-is_deeply([ status()->{exit}, map { $_->{why} } @{ status()->{single} } ], [ 69, 'it has ended in order' ], 'when it is gone: 69');
+is_deeply([ look()->{exit}, map { $_->{why} } @{ look()->{single} } ], [ 69, 'it has ended in order' ], 'when it is gone: 69');
 
 # A file that is none.
 write_file('run/s.worker.stats', 'x' x 5000);
