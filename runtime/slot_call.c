@@ -176,7 +176,7 @@ body_is_json(struct slot_call *c)
 {
 	if (c->body == BODY_UNCHECKED) {
 		size_t offset = 0;
-		enum json_status status = json_scan_check(body_of(c), &offset);
+		enum json_status status = json_scan_index(body_of(c), &c->fields, &offset);
 
 		c->body = status == JSON_OK ? BODY_JSON : BODY_BAD;
 		if (status != JSON_OK)
@@ -197,7 +197,7 @@ find(struct slot_call *c, const char *pointer, bool required, struct json_value 
 		fail(c, OUTCOME_REJECT, "bad_field", "the handler asks for a field without a pointer");
 		return false;
 	}
-	status = json_scan_find(body_of(c), pointer, value, &offset);
+	status = json_scan_lookup(&c->fields, pointer, value, &offset);
 	switch (status) {
 	case JSON_OK:
 		return true;

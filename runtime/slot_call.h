@@ -9,6 +9,7 @@
 #include "runtime/slot_batch.h"
 #include "util/arena.h"
 #include "util/buf.h"
+#include "util/json_scan.h"
 
 struct slot_emit;
 struct slot_handler;
@@ -27,6 +28,7 @@ struct slot_call {
 	struct slot_message *message;
 	struct pawl_message view;
 	enum slot_body body;
+	struct json_index fields;		/* of the body, with BODY_JSON */
 	struct slot_effect **effects_end, *last_sql;
 	struct slot_emit *emits, **emits_end, *last_emit;
 	bool failed;

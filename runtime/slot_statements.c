@@ -14,6 +14,7 @@ static const char *const own_text[OWN_COUNT] = {
 	[OWN_LOCK] = "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pawl.serialize:' || $1, 0))",
 	[OWN_CLAIM] = "insert into pawl.inbox (consumer, message_id) select $1, unnest($2::text[]) on conflict do nothing"
 	    " returning message_id",
+	[OWN_CLAIM_NEW] = "insert into pawl.inbox (consumer, message_id) select $1, unnest($2::text[])",
 	[OWN_COMMIT] = "commit",
 };
 
@@ -21,7 +22,7 @@ static void
 queue_own(struct slot_statements *s)
 {
 	for (size_t i = 0; i < OWN_COUNT; i++)
-		if (i != OWN_CLAIM || s->claims)
+		if ((i != OWN_CLAIM && i != OWN_CLAIM_NEW) || s->claims)
 			slot_statements_want(s, &s->own[i]);
 }
 

@@ -12,7 +12,7 @@
 
 enum { SLOT_STATEMENTS_KEPT = 256, SLOT_STATEMENTS_RECENT = 64 };
 
-enum slot_own { OWN_BEGIN, OWN_PID, OWN_LOCK, OWN_CLAIM, OWN_COMMIT, OWN_COUNT };	/* the slot's own; OWN_CLAIM not with dedup = "none" */
+enum slot_own { OWN_BEGIN, OWN_PID, OWN_LOCK, OWN_CLAIM, OWN_CLAIM_NEW, OWN_COMMIT, OWN_COUNT };	/* the slot's own; no claims with dedup = "none" */
 
 enum slot_statement_state {
 	STATEMENT_NEW,			/* not known to this session */

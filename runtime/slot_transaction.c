@@ -1,8 +1,8 @@
 /*
  * slot_transaction.c - see slot_transaction.h.
  *
- * Round trips: begin and claim; effects and commit. With an expectation (pawl_expect) the effects' answers are looked at before the commit is
- * sent, which costs one more; without any key to claim there is one in all.
+ * Round trips: one; another one before the effects if the claim is a careful one; another one before the commit if there is an
+ * expectation (pawl_expect), which has to be looked at.
  */
 #include "runtime/slot_transaction.h"
 
@@ -12,7 +12,8 @@
 enum {
 	REPEATS_MAX = 5,		/* 40001, 55P03; also deadlocks and lost statements of one group */
 	TAKEN_OUT_MAX = 3,		/* failing messages in one group; then message by message */
-	SERIALIZE_MS = 60000
+	SERIALIZE_MS = 60000,
+	CAREFUL_ATTEMPTS = 50		/* after a key that was there */
 };
 
 struct group {				/* messages that share a transaction */
@@ -25,13 +26,16 @@ struct group {				/* messages that share a transaction */
 	unsigned taken_out, repeats, deadlocks, stale;
 };
 
+#define UNIQUE_VIOLATION "23505"
+
 enum where { WHERE_OPEN, WHERE_EFFECT, WHERE_COMMIT };
 struct failure {
 	enum where where;
 	struct slot_message *message;	/* WHERE_EFFECT */
 	struct slot_effect *effect;
 	bool expectation;		/* the statement worked, and touched another number of rows */
-	bool commit_sent;
+	bool effects_sent, commit_sent;
+	bool not_new;			/* a plain claim met a key that is there */
 	int64_t rows;
 	struct pg_error error;
 };
@@ -211,7 +215,7 @@ serialized(const struct slot_transaction *t)
 	return now < until || now < t->serialize_until.ns;
 }
 
-struct opening { bool pid, lock, claim; };
+struct opening { bool pid, lock, claim, careful; };
 
 static void
 send_opening(struct slot_transaction *t, const struct opening *o)
@@ -227,7 +231,7 @@ send_opening(struct slot_transaction *t, const struct opening *o)
 	if (o->lock)
 		pg_send_prepared(pg, own[OWN_LOCK].name, 1, values);
 	if (o->claim)
-		pg_send_prepared(pg, own[OWN_CLAIM].name, 2, values);
+		pg_send_prepared(pg, own[o->careful ? OWN_CLAIM : OWN_CLAIM_NEW].name, 2, values);
 }
 
 static int
@@ -263,9 +267,11 @@ read_opening(struct slot_transaction *t, const struct group *g, const struct ope
 		return -1;
 	if (!o->claim)
 		return 0;
-	if (take(t, f, &result) != 0)
+	if (take(t, f, &result) != 0) {
+		f->not_new = !o->careful && strcmp(f->error.sqlstate, UNIQUE_VIOLATION) == 0;
 		return -1;
-	status = read_claim(g, result);
+	}
+	status = o->careful ? read_claim(g, result) : 0;
 	pg_result_free(&result);
 	if (status == 0)
 		return 0;
@@ -356,15 +362,21 @@ attempt(struct slot_transaction *t, struct group *g, struct failure *f)
 	for (size_t i = 0; i < g->count; i++)
 		g->members[i]->claimed = g->members[i]->pending && !g->members[i]->keyed;
 	o.claim = g->claimant_count > 0;
+	o.careful = o.claim && t->careful > 0;
+	if (o.careful)
+		t->careful--;
+	for (size_t i = 0; i < g->claimant_count && !o.careful; i++)
+		g->claimants[i]->claimed = true;
 
 	send_opening(t, &o);
-	look = o.claim || o.pid;
+	look = o.careful || o.pid;
 	if (look) {
 		pg_send_sync(t->session->pg);
 		if (read_opening(t, g, &o, f) != 0 || take_sync(t, f) != 0)
 			return -1;
 	}
 	expects = send_effects(t, g);
+	f->effects_sent = true;
 	if (expects) {
 		pg_send_sync(t->session->pg);
 		if (!look && read_opening(t, g, &o, f) != 0)
@@ -471,6 +483,10 @@ judge(struct slot_transaction *t, struct slot_batch *batch, struct group *g, str
 		return message_fails(t, g, f);
 	if (f->error.lost)
 		return GROUP_ENVIRONMENT;
+	if (f->not_new) {
+		t->careful = CAREFUL_ATTEMPTS;
+		return GROUP_AGAIN;
+	}
 	switch (f->error.class) {
 	case PG_CLASS_STALE:
 		if (++g->stale > REPEATS_MAX)
@@ -510,7 +526,7 @@ flag_unapplied(const struct group *g, const struct failure *f)
 	for (size_t i = 0; i < g->count; i++) {
 		struct slot_message *m = g->members[i];
 
-		if (!m->pending || f->where == WHERE_OPEN)
+		if (!m->pending || !f->effects_sent)
 			continue;
 		if (f->error.lost && m->claimed)
 			m->flags |= (uint8_t)(FRAME_OUTCOME_SUSPECT | (f->commit_sent ? FRAME_OUTCOME_MAYBE : 0) |
@@ -615,7 +631,9 @@ slot_transaction_run(struct slot_transaction *t, struct slot_batch *batch, struc
 		return 0;
 	if (prepare(t, &all, error) != 0)
 		return -1;
-	if ((batch->flags & FRAME_BATCH_ALONE) == 0)
+	if ((batch->flags & FRAME_BATCH_ALONE) != 0)
+		t->careful = CAREFUL_ATTEMPTS;	/* they may well have been done */
+	else
 		verdict = run_group(t, batch, &all, error);
 	if (verdict == GROUP_BY_MESSAGE)
 		verdict = run_one_by_one(t, batch, &all, error);

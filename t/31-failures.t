@@ -121,7 +121,7 @@ is($db->value('select count(*) from u where note is not null'), 0, 'and what the
 	$session->query('commit');
 	my $result = $driver->wait_until($slot, 'result');
 	is(scalar(grep { $_->{outcome} eq 'done' } @{ $result->{outcomes} }), 200, '40P01: again at once, all are done');
-	is($result->{deadlocks}, 1, 'the runner learns of it');
+	cmp_ok($result->{deadlocks}, '>=', 1, 'the runner learns of it');	# more if it was quicker than the other after its rollback
 	is($db->value(q(select string_agg(n::text, ' ' order by id) from locked)), '11 1', 'each effect once');
 	$session->close;
 	$session = $db->session;
