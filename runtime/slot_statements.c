@@ -120,7 +120,6 @@ drop_failed(struct slot_statements *s)
 void
 slot_statements_begin_batch(struct slot_statements *s)
 {
-	s->batch++;
 	if (!s->failed && s->by_text.count <= SLOT_STATEMENTS_KEPT)
 		return;
 	assert(s->queue == NULL);
@@ -173,7 +172,7 @@ slot_statements_get(struct slot_statements *s, const char *text, const char **re
 			return NULL;
 		*recent = statement;
 	}
-	(*recent)->used = s->batch;
+	(*recent)->used = ++s->uses;
 	if ((*recent)->state == STATEMENT_NEW)
 		slot_statements_want(s, *recent);
 	return *recent;

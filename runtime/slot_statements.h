@@ -26,7 +26,7 @@ struct slot_statement {
 	char name[16];			/* at the server */
 	enum slot_statement_state state;
 	int params;			/* number of $n, once prepared */
-	uint64_t used;			/* number of the batch that used it last */
+	uint64_t used;			/* when it was used last, counted in uses of any */
 	struct pg_error *error;		/* STATEMENT_FAILED; else NULL */
 	struct slot_statement *next;	/* in the queue */
 };
@@ -40,7 +40,7 @@ struct slot_statements {
 	char **doomed;			/* names at the server that nobody needs */
 	size_t doomed_count;
 	bool failed;			/* there are failed ones to forget */
-	uint64_t batch;
+	uint64_t uses;
 	uint64_t last_name;
 };
 
