@@ -170,6 +170,7 @@ buf_detach(struct buf *buf)
 	if (buf->cap == 0)
 		return xstrdup("");
 	move_to_front(buf);
+	buf->data[buf->len] = '\0';	/* also for those who added to len themselves */
 
 	char *text = buf->data;
 
