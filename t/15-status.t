@@ -128,7 +128,7 @@ is(why('worker'), 'process ' . $worker->pid . ' is gone without an orderly end',
 is(look()->{worker}{queues}[0]{state}, 'down', 'its queue is down');
 is(look()->{worker}{queues}[0]{done}, 4, 'its numbers are still there');
 $relay = start_program('pawl-relay', '-c', $file)->allow_log(qr/lost the database session: .*idle-session timeout/);	# it is stopped
-wait_for { why('relay') eq 'running' } 'the relay again';
+wait_for { my ($o) = @{ look()->{relay}{outboxes} }; why('relay') eq 'running' && $o->{state} eq 'leading' } 'the relay again';
 $relay->signal('STOP');
 wait_for { why('relay') =~ /^process \d+ has given no sign of life for 1\d s$/ } 'stopped by a signal: it is noticed', 30;
 $relay->signal('CONT');
