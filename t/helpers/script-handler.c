@@ -1,5 +1,6 @@
 /*
- * script-handler.c - a handler for tests that does what the body says: lines of fields between tabs. Public ABI only.
+ * script-handler.c - a handler for tests that does what the header "script", or else the body, says: lines of fields between tabs. Public
+ * ABI only.
  *
  *   sql TEXT PARAM ...    expect ROWS VERDICT CODE    emit AGGREGATETYPE AGGREGATEID TYPE PAYLOAD    emit_header NAME VALUE    emit_delay MS
  *   field|field_if|json|header|bytes|quote NAME    insert into seen (key, what, value) what came of it
@@ -113,7 +114,8 @@ step(struct pawl_call *call, const struct pawl_message *msg, const char *const *
 static enum pawl_verdict
 handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 {
-	char *script = strndup(msg->body, msg->body_size), *save_line = NULL;
+	const char *header = pawl_header(call, "script");
+	char *script = header != NULL ? strdup(header) : strndup(msg->body, msg->body_size), *save_line = NULL;
 	enum pawl_verdict verdict = PAWL_DONE;
 	int end = 0;
 
