@@ -258,6 +258,8 @@ sub median
 	return @sorted % 2 ? $sorted[@sorted / 2] : ($sorted[@sorted / 2 - 1] + $sorted[@sorted / 2]) / 2;
 }
 
+sub rounded { my ($n, $digits) = @_; return 0 + sprintf('%.*f', $digits, $n) }
+
 sub first_line { my ($command) = @_; my $line = `$command 2>/dev/null`; chomp $line; return $line =~ s/\n.*//sr }
 
 # How long a small durable write takes on this disk.
@@ -281,7 +283,7 @@ sub machine
 	return {
 		cores => 0 + first_line('getconf _NPROCESSORS_ONLN'), cpu => $cpu // 'unknown', kernel => first_line('uname -r'),
 		postgresql => $session->value('show server_version'), rabbitmq => $overview->{rabbitmq_version}, erlang => $overview->{erlang_version},
-		rabbitmq_c => first_line('pkg-config --modversion librabbitmq'), fsync_ms => 0 + sprintf('%.2f', fsync_ms()),
+		rabbitmq_c => first_line('pkg-config --modversion librabbitmq'), fsync_ms => rounded(fsync_ms(), 2),
 		load_before => 0 + (split(' ', first_line('cat /proc/loadavg')))[0],
 	};
 }
@@ -308,11 +310,11 @@ sub results
 	my ($contestants, @against) = @_;
 	return [ map {
 		my ($name, $what, $count) = @$_;
-		my @rate = @{ $rates{$name} };
+		my @rate = map { rounded($_, 0) } @{ $rates{$name} };
 		+{
 			name => $name, what => $what, messages => $count, per_second => { median => median(@rate), min => min(@rate), max => max(@rate), all => \@rate },
-			ratio => { map { $rates{$_} ? ($_ => median(@rate) / median(@{ $rates{$_} })) : () } @against },
-			cpu_us => { map { $_ => median(@{ $cpu{$name}{$_} }) } keys %{ $cpu{$name} } },
+			ratio => { map { $rates{$_} ? ($_ => rounded(median(@rate) / median(@{ $rates{$_} }), 3)) : () } @against },
+			cpu_us => { map { $_ => rounded(median(@{ $cpu{$name}{$_} }), 1) } keys %{ $cpu{$name} } },
 		};
 	} grep { $rates{ $_->[0] } } @$contestants ];
 }
