@@ -91,7 +91,7 @@ start(struct check *c)
 
 	const struct spawn_fd fds[] = { { ends[1], FRAME_SOCKET_FD }, { desk, FRAME_DESK_FD } };
 	struct spawn_options options = { .path = program, .argv = argv, .fds = fds, .fd_count = ARRAY_SIZE(fds),
-	    .memory_limit_bytes = c->queue->memory_limit_bytes };
+	    .memory_limit_bytes = c->queue->memory_limit_bytes, .without = c->config->broker_variables };
 
 	c->pid = spawn_exec(&options, &step);
 	if (c->pid < 0)

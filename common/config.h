@@ -91,6 +91,7 @@ struct config {
 	struct amqp_uri *uris;
 	size_t uri_count;
 	const char *password;			/* from password_file; NULL: the URI's own */
+	const char *const *broker_variables;	/* environment variables that uri or uris name, up to a NULL: not for slots */
 	const char *ca_file, *cert_file, *key_file;	/* NULL: none */
 	int heartbeat_s;
 	struct config_queue *queues;

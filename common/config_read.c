@@ -133,10 +133,30 @@ read_word(struct reader *r, const struct place *p, const char *text, unsigned *o
 	return false;
 }
 
+/* Handlers shall not see how to log in to the broker. */
+static void
+note_variables(struct reader *r, const char *text)
+{
+	struct config *c = &r->top->config;
+	const char *name, **names;
+	size_t count = 0;
+
+	for (size_t at = 0; (name = config_variable(r->arena, text, &at)) != NULL;) {
+		for (count = 0; c->broker_variables != NULL && c->broker_variables[count] != NULL;)
+			count++;
+		names = arena_array(r->arena, count + 2, sizeof(*names));
+		if (count > 0)
+			memcpy(names, c->broker_variables, count * sizeof(*names));
+		names[count] = name;
+		c->broker_variables = names;
+	}
+}
+
 static bool
 read_text(struct reader *r, const struct place *p, const char *text, const char **out)
 {
 	const struct config_key *key = p->key;
+	const char *written = text;
 	char error[512];
 
 	if ((key->flags & KEY_EXPAND) != 0) {
@@ -145,6 +165,8 @@ read_text(struct reader *r, const struct place *p, const char *text, const char 
 			complain(r, p->setting, p->path, "%s", error);
 			return false;
 		}
+		if (strncmp(p->path, "broker.uri", strlen("broker.uri")) == 0)
+			note_variables(r, written);
 	} else if (strstr(text, "${") != NULL) {
 		complain(r, p->setting, p->path, "${NAME} is not expanded here; it is in uri, uris, conninfo and the names of files");
 		return false;

@@ -170,6 +170,26 @@ out:
 }
 
 const char *
+config_variable(struct arena *arena, const char *text, size_t *at)
+{
+	while (text[*at] != '\0') {
+		const char *here = text + *at;
+
+		if (strncmp(here, "$${", 3) == 0) {
+			*at += 3;
+		} else if (strncmp(here, "${", 2) == 0) {
+			size_t len = strcspn(here + 2, "}");
+
+			*at += 2 + len;
+			return arena_memdup(arena, here + 2, len);
+		} else {
+			(*at)++;
+		}
+	}
+	return NULL;
+}
+
+const char *
 config_quote(struct arena *arena, const char *text)
 {
 	enum { SHOWN = 60 };

@@ -15,6 +15,8 @@ int	config_size(const char *text, int64_t *bytes, char *error, size_t error_size
 const char *config_duration_text(struct arena *, int64_t ms) ATTR_NONNULL;
 const char *config_size_text(struct arena *, int64_t bytes) ATTR_NONNULL;
 /* Each ${NAME} becomes that variable of the environment; "$${" is a plain "${". NULL: error names the variable that is not set. */
+/* The names in it, one per call: *at counts from the start. NULL: no more. For a text that config_expand() has taken. */
+const char *config_variable(struct arena *, const char *text, size_t *at) ATTR_NONNULL;
 const char *config_expand(struct arena *, const char *text, char *error, size_t error_size) ATTR_MUST_CHECK ATTR_NONNULL;
 /* At most 60 bytes of foreign text in double quotes, control characters escaped. */
 const char *config_quote(struct arena *, const char *text) ATTR_NONNULL;

@@ -77,7 +77,7 @@ launch(struct runner_slot *s, int socket_fd, int desk_fd, const char **step)
 	const struct spawn_fd fds[] = { { socket_fd, FRAME_SOCKET_FD }, { desk_fd, FRAME_DESK_FD } };
 	const char *const argv[] = { "pawl-slot", s->runner->queue->name, NULL };
 	struct spawn_options options = { .path = s->runner->slot_program, .argv = argv, .fds = fds, .fd_count = ARRAY_SIZE(fds),
-	    .memory_limit_bytes = s->runner->queue->memory_limit_bytes };
+	    .memory_limit_bytes = s->runner->queue->memory_limit_bytes, .without = s->runner->config->broker_variables };
 
 	return spawn_exec(&options, step);
 }

@@ -6,8 +6,10 @@ use Pawl::FakeSlot;
 
 my $vhost = new_vhost();
 my $fake = Pawl::FakeSlot->new;
-my $config = write_file('pawl.conf', $fake->config($vhost, queue => 'slots = 1;  batch = 200;  timeout = "400ms";  max_body = "1KiB";'));
-my $worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '--queue', 'work');
+my $text = $fake->config($vhost, queue => 'slots = 1;  batch = 200;  timeout = "400ms";  max_body = "1KiB";');
+$text =~ s<//(\w+):\w+\@><"//$1:\${BROKER_SECRET}\@">e or die "no password in the URI\n";
+my $config = write_file('pawl.conf', $text);
+my $worker = start_program({ env => { $fake->env, BROKER_SECRET => rabbit()->{password}, OTHER => 'seen' } }, 'pawl-worker', '-c', $config, '--queue', 'work');
 $worker->allow_log(qr/becomes a dead letter/, qr/slot 0 is killed: /, qr/slot 0 \(pid \d+\) (killed by|exited with)/);
 wait_consumer($vhost, 'work');
 
@@ -15,6 +17,13 @@ my $serial = 0;
 sub send_some { my (@bodies) = @_; my @ids; for my $body (@bodies) { push @ids, 'm' . ++$serial; $vhost->amqp->publish(routing_key => 'work', type => 'Some', message_id => $ids[-1], body => $body) } $vhost->amqp->confirm; return wantarray ? @ids : $ids[0] }
 sub next_dead { my ($what) = @_; my $letter; wait_for { $letter = $vhost->get('work.dead') } $what; return $letter }
 sub wait_handled { my ($id, $times, $what) = @_; wait_for { $fake->handled($id) >= $times } $what; return }
+
+# Slots get the environment, but not what names the broker's password.
+my $slot;
+wait_for { ($slot) = $worker->slots } 'there is a slot';
+my %env = map { split(/=/, $_, 2) } split(/\0/, read_file("/proc/$slot->{pid}/environ"));
+is($env{OTHER}, 'seen', 'a slot has the environment');
+is($env{BROKER_SECRET}, undef, 'but not the variable of the broker URI');
 
 # Answers.
 send_some('done', 'duplicate', 'done');

@@ -151,8 +151,38 @@ fail(int pipe_fd, enum step step)
 	_exit(127);
 }
 
+static bool
+is_without(const char *entry, const char *const *without)
+{
+	size_t len = strcspn(entry, "=");
+
+	for (; *without != NULL; without++) {
+		if (strlen(*without) == len && memcmp(*without, entry, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Made before the fork. The texts are borrowed, the array is the caller's to free. */
+static char **
+environment(const char *const *without)
+{
+	static const char *const none[] = { NULL };
+	size_t count = 0, kept = 0;
+	char **list;
+
+	while (environ[count] != NULL)
+		count++;
+	list = xcalloc(count + 1, sizeof(*list));
+	for (size_t i = 0; i < count; i++) {
+		if (!is_without(environ[i], without == NULL ? none : without))
+			list[kept++] = environ[i];
+	}
+	return list;
+}
+
 __attribute__((noreturn)) static void
-become(const struct spawn_options *options, pid_t parent, int null_fd, int pipe_fd)
+become(const struct spawn_options *options, char *const *env, pid_t parent, int null_fd, int pipe_fd)
 {
 	const rlim_t memory = (rlim_t)options->memory_limit_bytes;
 	const struct rlimit limit = { memory, memory };
@@ -169,7 +199,7 @@ become(const struct spawn_options *options, pid_t parent, int null_fd, int pipe_
 		fail(pipe_fd, STEP_DUP);
 	if (options->memory_limit_bytes > 0 && setrlimit(RLIMIT_AS, &limit) < 0)
 		fail(moved, STEP_LIMIT);
-	execve(options->path, args.argv, environ);
+	execve(options->path, args.argv, env);
 	fail(moved, STEP_EXEC);
 }
 
@@ -192,6 +222,7 @@ spawn_exec(const struct spawn_options *options, const char **step)
 	struct report report;
 	sigset_t former;
 	pid_t pid = -1, parent = getpid();
+	char **env = environment(options->without);
 
 	assert(options->path[0] == '/' && options->fd_count <= FDS_MAX);
 	*step = step_text[STEP_OPEN];
@@ -206,7 +237,7 @@ spawn_exec(const struct spawn_options *options, const char **step)
 	if (pid < 0)
 		goto out;
 	if (pid == 0)
-		become(options, parent, null_fd, pipe_fds[1]);
+		become(options, env, parent, null_fd, pipe_fds[1]);
 	close(pipe_fds[1]);
 	pipe_fds[1] = -1;
 	if (read_report(pipe_fds[0], &report)) {
@@ -218,6 +249,7 @@ spawn_exec(const struct spawn_options *options, const char **step)
 	}
 out:
 	error = errno;
+	free(env);
 	if (null_fd >= 0)
 		close(null_fd);
 	if (pipe_fds[0] >= 0)

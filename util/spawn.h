@@ -15,6 +15,7 @@ struct spawn_options {
 	const struct spawn_fd *fds;	/* besides 0 (/dev/null), 1 and 2 (the parent's stderr) */
 	size_t fd_count;
 	int64_t memory_limit_bytes;	/* RLIMIT_AS; 0: none */
+	const char *const *without;	/* environment variables that it does not get, up to a NULL; NULL: it gets all */
 };
 
 /* Program in a new process. -1: errno, and *step names what failed ("exec", "dup2", ...); exec's failure is reported here. */

@@ -139,15 +139,15 @@ sub children
 	return @found;
 }
 
-sub runners { my ($self) = @_; return grep { $_->{parent} == $self->{pid} && ($_->{title} // '') =~ /runner/ } $self->children }
+sub runners { my ($self) = @_; return grep { $_->{parent} == $self->{pid} && ($_->{title} // '') =~ /^pawl-worker: runner/ } $self->children }
 
 # Those of runners (with --queue it is one itself): the master has one for a moment when it checks its configuration.
 sub slots
 {
 	my ($self) = @_;
 	my @children = $self->children;
-	my %runner = map { $_->{pid} => 1 } grep { ($_->{title} // '') =~ /runner/ } @children;
-	$runner{ $self->{pid} } = 1 if !%runner && title_of($self->{pid}) =~ /runner/;
+	my %runner = map { $_->{pid} => 1 } grep { ($_->{title} // '') =~ /^pawl-worker: runner/ } @children;
+	$runner{ $self->{pid} } = 1 if !%runner && title_of($self->{pid}) =~ /^pawl-worker: runner/;
 	return grep { $runner{ $_->{parent} } } @children;
 }
 
