@@ -343,16 +343,22 @@ user_run_dir(void)
 }
 
 /* /tmp belongs to everybody: the directory is good only if we made it. */
-static int
-make_private_run_dir(const char *dir, char *error, size_t error_size)
+static bool
+is_private(const char *dir)
 {
 	struct stat st;
 
+	return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+static int
+make_private_run_dir(const char *dir, char *error, size_t error_size)
+{
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
 		snprintf(error, error_size, "could not make \"%s\": %s", dir, strerror(errno));
 		return -1;
 	}
-	if (lstat(dir, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+	if (!is_private(dir)) {
 		snprintf(error, error_size, "\"%s\" is not a directory that only this user can write", dir);
 		return -1;
 	}
@@ -393,7 +399,8 @@ config_run_dirs(const struct config *c, struct arena *arena)
 	dirs[n++] = "/run/pawl";
 	if (user_run_dir() != NULL)
 		dirs[n++] = arena_strdup(arena, user_run_dir());
-	dirs[n++] = private_run_dir(arena);
+	if (is_private(private_run_dir(arena)))
+		dirs[n++] = private_run_dir(arena);
 	return dirs;
 }
 
@@ -583,6 +590,11 @@ config_free(struct config **c)
 		return;
 	for (size_t i = 0; i < (*c)->uri_count; i++)
 		amqp_uri_release(&(*c)->uris[i]);
+	if ((*c)->password != NULL) {
+		union { const char *in; char *out; } password = { .in = (*c)->password };
+
+		explicit_bzero(password.out, strlen(password.out));
+	}
 	arena_release(&(*c)->arena);
 	free(*c);
 	*c = NULL;

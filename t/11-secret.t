@@ -93,6 +93,7 @@ sub looks_in
 }
 my $private = "/tmp/pawl-$>";
 my $system = -w '/run/pawl' ? '/run/pawl, ' : '';
+looks_in('');	# makes the private one
 is(looks_in('run_dir = "/a/b";', RUNTIME_DIRECTORY => '/c'), '/a/b', 'run_dir, and nowhere else');
 like(looks_in('', RUNTIME_DIRECTORY => '/c:/d', XDG_RUNTIME_DIR => '/x'), qr{^/c, /run/pawl, /x, \Q$private\E$}, 'systemd first');
 like(looks_in('', XDG_RUNTIME_DIR => '/x'), $system ? qr{^/run/pawl, /x, } : qr{^/x, /run/pawl, \Q$private\E$}, 'then that of the session');
