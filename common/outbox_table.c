@@ -87,7 +87,7 @@ build(struct outbox_table *table, const char *oid)
 	    " order by seq limit $3::int8", name), "$4", "$5", "count(*) over ()");
 	table->erase = arena_printf(arena, "delete from %s where seq = any($1::int8[])", name);
 	table->writers = arena_printf(arena,
-	    "select virtualtransaction, pid is null from pg_locks where locktype = 'relation' and relation = %s and mode = 'RowExclusiveLock' and granted"
+	    "select virtualtransaction from pg_locks where locktype = 'relation' and relation = %s and mode = 'RowExclusiveLock' and granted"
 	    " and database = (select oid from pg_database where datname = current_database())", oid);
 	table->count = arena_printf(arena, "select count(*) from (select from %s where seq > $1::int8 and not_before is null limit 100000) as ahead", name);
 }

@@ -52,7 +52,7 @@ struct outbox_table {
 	const char *catch_up;		/* $1 from (included) $2 to (included) $3 rows $4 bytes $5 largest payload $6 aggregatetypes text[] $7 aggregateids text[] $8 cursor
 					 * $9 known due rows int8[] */
 	const char *erase;		/* $1 seqs int8[] */
-	const char *writers;		/* transactions that may have rows under way: virtualtransaction, prepared */
+	const char *writers;		/* transactions that may have rows under way: virtualtransaction */
 	const char *count;		/* $1 cursor: rows ahead of it, 100000 at most */
 };
 #define OUTBOX_TABLE_INIT { .arena = ARENA_INIT }

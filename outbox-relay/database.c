@@ -7,6 +7,7 @@
 
 #include "util/arena.h"
 #include "util/backoff.h"
+#include "util/buf.h"
 #include "util/log.h"
 
 enum {
@@ -42,6 +43,8 @@ struct database {
 	struct loop_timer timer;	/* down: connect; connecting, checking: give up; up: keep alive */
 	struct backoff backoff;
 	struct log_complaint complaint;
+	struct buf outboxes;		/* of the users: how the log knows this session */
+	struct log_context context;
 	struct database_user *users;
 	struct request *requests;	/* a ring; first is the oldest that is not answered */
 	size_t first, count, cap;
@@ -83,6 +86,8 @@ database_new(struct loop *loop, const char *conninfo, const char *application_na
 	db->conninfo = conninfo;
 	db->pg = pg_new(conninfo, application_name, settings);
 	db->watched_fd = -1;
+	buf_init(&db->outboxes);
+	db->context = (struct log_context){ NULL, "outbox", db->outboxes.data };
 	backoff_init(&db->backoff, RETRY_FIRST_MS, RETRY_MOST_MS);
 	loop_timer_init(&db->timer, loop, run_timer, db);
 	return db;
@@ -95,8 +100,10 @@ database_conninfo(const struct database *db)
 }
 
 void
-database_add_user(struct database *db, struct database_user *user)
+database_add_user(struct database *db, struct database_user *user, const char *outbox)
 {
+	buf_printf(&db->outboxes, "%s%s", db->users == NULL ? "" : ",", outbox);
+	db->context.value = db->outboxes.data;
 	user->next = db->users;
 	db->users = user;
 }
@@ -200,6 +207,7 @@ database_free(struct database **dbp)
 	loop_unwatch(&db->watch);
 	drop_requests(db);
 	free(db->requests);
+	buf_release(&db->outboxes);
 	free(db);
 }
 
@@ -382,14 +390,17 @@ pump(struct database *db)
 static void
 on_socket(void *arg, unsigned events)
 {
+	struct database *db = arg;
+	const struct log_context *former = log_push(&db->context);
+
 	(void)events;
-	pump(arg);
+	pump(db);
+	log_pop(former);
 }
 
 static void
-run_timer(void *arg)
+time_is_over(struct database *db)
 {
-	struct database *db = arg;
 	struct clock_mono now = clock_mono_now();
 
 	switch (db->state) {
@@ -413,6 +424,16 @@ run_timer(void *arg)
 		database_flush(db);
 	}
 	pump(db);	/* finds a session that broke while sending */
+}
+
+static void
+run_timer(void *arg)
+{
+	struct database *db = arg;
+	const struct log_context *former = log_push(&db->context);
+
+	time_is_over(db);
+	log_pop(former);
 }
 
 void

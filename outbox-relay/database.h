@@ -26,11 +26,11 @@ struct database_user {			/* embedded in its owner */
 /* The answer to a request. *result is the callee's if it sets it to NULL. error is NULL unless the statement failed. */
 typedef void database_fn(void *arg, struct pg_result **result, const struct pg_error *error);
 
-/* application_name: as the server shows the session. conninfo is borrowed. */
+/* application_name: as the server shows the session. conninfo is borrowed. Log lines name the outboxes that were added. */
 struct database *database_new(struct loop *, const char *conninfo, const char *application_name);
 void	database_free(struct database **);		/* closes the session in order: locks are released */
 const char *database_conninfo(const struct database *) ATTR_NONNULL;
-void	database_add_user(struct database *, struct database_user *) ATTR_NONNULL;
+void	database_add_user(struct database *, struct database_user *, const char *outbox) ATTR_NONNULL;
 void	database_start(struct database *) ATTR_NONNULL;
 bool	database_is_up(const struct database *) ATTR_NONNULL;
 uint64_t database_sessions(const struct database *) ATTR_NONNULL;	/* how many there were */

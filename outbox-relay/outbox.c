@@ -490,7 +490,7 @@ outbox_new(struct relay *relay, const struct config_outbox *config, struct datab
 	outbox_publish_init(o);
 	outbox_forget(o);
 	o->user = (struct database_user){ .up = session_up, .down = session_down, .arg = o };
-	database_add_user(database, &o->user);
+	database_add_user(database, &o->user, config->name);
 	return o;
 }
 

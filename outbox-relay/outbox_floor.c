@@ -8,8 +8,8 @@
  * the order of time (outbox_table.c checks that) and the one of C was drawn before that read. When all of those have ended (a
  * transaction's rows are visible before its locks go), one more look from the old floor finds what they committed, and C is the floor.
  *
- * A transaction that is prepared changes its name in the list of locks. So each prepared one that was not there at the look before counts
- * as one that was waited for, as long as any is.
+ * Transactions are told apart by their virtual id, which is never used again while the server runs, and which a transaction keeps when it is
+ * prepared (since 14.1: MarkAsPreparing() in twophase.c; its locks change owner at one go).
  */
 #include "outbox-relay/outbox_internal.h"
 
@@ -46,28 +46,21 @@ has_name(const struct table *names, const char *text)
 	return table_get(names, text, strlen(text)) != NULL;
 }
 
-/* One look at who holds the lock: name, prepared. */
+/* One look at who holds the lock. */
 static void
 look(struct outbox_floor *f, const struct pg_result *result)
 {
-	struct table left = TABLE_INIT, prepared = TABLE_INIT;
+	struct table left = TABLE_INIT;
 	bool first = f->state == FLOOR_IDLE;
 
 	for (int i = 0; i < pg_rows(result); i++) {
 		const char *name = pg_value(result, i, 0);
-		bool is_prepared = pg_value(result, i, 1) != NULL && strcmp(pg_value(result, i, 1), "t") == 0;
 
-		if (name == NULL)
-			continue;
-		if (is_prepared)
-			add_name(&prepared, name);
-		if (first || has_name(&f->waiting, name) || (is_prepared && !has_name(&f->prepared, name)))
+		if (name != NULL && (first || has_name(&f->waiting, name)))
 			add_name(&left, name);
 	}
 	clear_names(&f->waiting);
-	clear_names(&f->prepared);
 	f->waiting = left;
-	f->prepared = prepared;
 	f->state = f->waiting.count == 0 ? FLOOR_CLEAR : FLOOR_WAITING;
 }
 
@@ -150,7 +143,6 @@ outbox_floor_reset(struct outbox *o)
 	struct outbox_floor *f = &o->floor;
 
 	clear_names(&f->waiting);
-	clear_names(&f->prepared);
 	f->state = FLOOR_IDLE;
 	f->asking = false;
 	f->next = (struct clock_mono){ 0 };

@@ -92,7 +92,6 @@ struct outbox_floor {
 	bool asking;
 	int64_t candidate;
 	struct table waiting;		/* transactions that may have rows at or below it under way: texts of ours */
-	struct table prepared;		/* all that were prepared at the last look */
 	struct clock_mono next;
 	struct log_complaint complaint;
 };
