@@ -1,9 +1,12 @@
 /*
- * consume-bare.c - the yardstick for pawl-worker: the shortest good way from a queue into a table, with two processes and nothing else.
+ * consume-bare.c - the yardstick for pawl-worker: the shortest good way from a queue into a table,
+ * with two processes and nothing else.
  *
- * The broker's process assembles bodies from frames straight into batches and acks what was committed; the database's process turns each
- * batch into one transaction in one libpq pipeline. A batch goes out when the other side is idle, a second one when it is at least half full.
- * No idempotency key, no dispatch, no dead letters, no reconnect: a message that comes twice is applied twice.
+ * The broker's process assembles bodies from frames straight into batches and acks what was
+ * committed; the database's process turns each batch into one transaction in one libpq pipeline. A
+ * batch goes out when the other side is idle, a second one when it is at least half full. No
+ * idempotency key, no dispatch, no dead letters, no reconnect: a message that comes twice is
+ * applied twice.
  */
 #include "bench/kit.h"
 
@@ -25,6 +28,16 @@ struct batch {
 	size_t capacity;
 	char *data;
 };
+
+static char *
+grown(char *data, size_t capacity)
+{
+	char *bigger = realloc(data, capacity);
+
+	if (bigger == NULL)
+		die("out of memory");
+	return bigger;
+}
 
 /*
  * The database's process.
@@ -49,6 +62,13 @@ read_all(int fd, void *to, size_t size)
 }
 
 static void
+pipeline_send(PGconn *database, const char *prepared, int n, const char *const *values)
+{
+	if (PQsendQueryPrepared(database, prepared, n, values, NULL, NULL, 0) != 1)
+		die("could not send: %s", PQerrorMessage(database));
+}
+
+static void
 pipeline_result(PGconn *database, ExecStatusType expected)
 {
 	PGresult *result = PQgetResult(database);
@@ -67,16 +87,15 @@ apply(PGconn *database, struct batch_header header, char *data)
 	uint32_t i, size;
 	char *at = data;
 
-	if (PQsendQueryPrepared(database, "begin", 0, NULL, NULL, NULL, 0) != 1)
-		die("could not send: %s", PQerrorMessage(database));
+	pipeline_send(database, "begin", 0, NULL);
 	for (i = 0; i < header.count; i++) {
 		memcpy(&size, at, sizeof(size));
 		kit_upsert_values(at + sizeof(size), size, values);
-		if (PQsendQueryPrepared(database, "upsert", KIT_UPSERT_PARAMS, values, NULL, NULL, 0) != 1)
-			die("could not send: %s", PQerrorMessage(database));
+		pipeline_send(database, "upsert", KIT_UPSERT_PARAMS, values);
 		at += sizeof(size) + size + 1;
 	}
-	if (PQsendQueryPrepared(database, "commit", 0, NULL, NULL, NULL, 0) != 1 || PQpipelineSync(database) != 1)
+	pipeline_send(database, "commit", 0, NULL);
+	if (PQpipelineSync(database) != 1)
 		die("could not send: %s", PQerrorMessage(database));
 	for (i = 0; i < header.count + 2; i++)
 		pipeline_result(database, PGRES_COMMAND_OK);
@@ -88,8 +107,8 @@ database_process(int fd, const char *conninfo)
 {
 	PGconn *database = kit_database(conninfo);
 	struct batch_header header;
-	size_t capacity = 0;
-	char *data = NULL;
+	size_t capacity = 1;
+	char *data = grown(NULL, capacity);
 
 	kit_prepare(database, "begin", "begin");
 	kit_prepare(database, "commit", "commit");
@@ -100,9 +119,7 @@ database_process(int fd, const char *conninfo)
 		read_all(fd, &header, sizeof(header));
 		if (header.size > capacity) {
 			capacity = header.size;
-			data = realloc(data, capacity);
-			if (data == NULL)
-				die("out of memory");
+			data = grown(data, capacity);
 		}
 		read_all(fd, data, header.size);
 		apply(database, header, data);
@@ -112,16 +129,16 @@ database_process(int fd, const char *conninfo)
 }
 
 /*
- * The broker's process. Batches are a ring: [done, sent) are with the database, [sent, open) wait, 'open' is being filled. The prefetch bounds
- * what can be in it.
+ * The broker's process. Batches are a ring: [done, sent) are with the database, [sent, open) wait,
+ * 'open' is being filled. The prefetch bounds what can be in it.
  */
 struct consumer {
 	amqp_connection_state_t broker;
 	int fd;
 	struct batch batch[BATCHES];
 	unsigned done, sent, open;
-	size_t written;			/* of batch 'sent', header included, when it is on its way */
-	bool writing;
+	bool writing;			/* batch 'sent' is on its way, */
+	size_t written;			/* so far, header included */
 	uint64_t tag;			/* of the delivery that is coming in */
 	size_t expected;		/* bytes of its body that are still to come */
 	char *body;			/* where they go */
@@ -146,9 +163,7 @@ body_begin(struct consumer *c, size_t size)
 		die("a message that is too large");
 	if (need > b->capacity) {
 		b->capacity = 2 * need;
-		b->data = realloc(b->data, b->capacity);
-		if (b->data == NULL)
-			die("out of memory");
+		b->data = grown(b->data, b->capacity);
 	}
 	memcpy(b->data + b->header.size, &size32, sizeof(size32));
 	c->body = b->data + b->header.size + sizeof(size32);
@@ -209,7 +224,8 @@ batch_start(struct consumer *c)
 	struct batch *b = batch_at(c, c->sent);
 	unsigned in_flight = c->sent - c->done;
 
-	if (b->header.count == 0 || in_flight >= IN_FLIGHT || (in_flight > 0 && b->header.count < BATCH / 2) || c->expected > 0)
+	if (b->header.count == 0 || in_flight >= IN_FLIGHT ||
+	    (in_flight > 0 && b->header.count < BATCH / 2) || c->expected > 0)
 		return false;
 	if (c->sent == c->open) {
 		c->open++;
@@ -225,11 +241,11 @@ batches_send(struct consumer *c)
 {
 	while (c->writing || batch_start(c)) {
 		struct batch *b = batch_at(c, c->sent);
-		size_t in_body = c->written < sizeof(b->header) ? 0 : c->written - sizeof(b->header);
 		size_t in_header = c->written < sizeof(b->header) ? c->written : sizeof(b->header);
+		size_t in_body = c->written - in_header;
 		struct iovec parts[2] = {
-			{ .iov_base = (char *)&b->header + in_header, .iov_len = sizeof(b->header) - in_header },
-			{ .iov_base = b->data + in_body, .iov_len = b->header.size - in_body },
+			{ (char *)&b->header + in_header, sizeof(b->header) - in_header },
+			{ b->data + in_body, b->header.size - in_body },
 		};
 		struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
 		ssize_t n = sendmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -262,29 +278,33 @@ results_receive(struct consumer *c)
 	}
 	if (n >= 0 || (errno != EAGAIN && errno != EINTR))
 		die("the database's process is gone");
-	if (last != NULL && amqp_basic_ack(c->broker, CHANNEL, last->last_tag, true) != AMQP_STATUS_OK)
+	if (last != NULL &&
+	    amqp_basic_ack(c->broker, CHANNEL, last->last_tag, true) != AMQP_STATUS_OK)
 		die("could not ack");
 }
 
 static void
 consume(struct consumer *c, unsigned count)
 {
-	bool readable = true;	/* the set-up may have read deliveries, too */
+	bool readable = true; /* the set-up may have read deliveries, too */
 	amqp_frame_t f;
 
 	for (;;) {
-		struct pollfd fds[2];
+		struct pollfd fds[2] = { { .events = POLLIN }, { .events = POLLIN } };
 
 		while (readable && kit_frame(c->broker, &f, false)) {
 			frame(c, &f);
-			readable = amqp_frames_enqueued(c->broker) || amqp_data_in_buffer(c->broker);
+			readable = amqp_frames_enqueued(c->broker) ||
+			    amqp_data_in_buffer(c->broker);
 		}
 		results_receive(c);
 		if (c->acked >= count)
 			return;
 		batches_send(c);
-		fds[0] = (struct pollfd){ .fd = amqp_get_sockfd(c->broker), .events = POLLIN };
-		fds[1] = (struct pollfd){ .fd = c->fd, .events = (short)(POLLIN | (c->writing ? POLLOUT : 0)) };
+		fds[0].fd = amqp_get_sockfd(c->broker);
+		fds[1].fd = c->fd;
+		if (c->writing)
+			fds[1].events |= POLLOUT;
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			die("could not poll: %s", strerror(errno));
 		readable = fds[0].revents != 0;

@@ -1,7 +1,8 @@
 /*
- * consume-textbook.c - the consumer that books and blogs show, done well: per message one transaction with the idempotency key and the
- * effect, then one ack. PROCESSES of them side by side, each with its own connections, prepared statements and a prefetch of 20.
- * --no-inbox leaves the key out: faster, and a message that comes twice is applied twice.
+ * consume-textbook.c - the consumer that books and blogs show, done well: per message one
+ * transaction with the idempotency key and the effect, then one ack. PROCESSES of them side by
+ * side, each with its own connections, prepared statements and a prefetch of 20. --no-inbox leaves
+ * the key out: faster, and a message that comes twice is applied twice.
  */
 #include "bench/kit.h"
 
@@ -21,6 +22,7 @@ enum { CHANNEL = 1, PREFETCH = 20, LOOK_UP_US = 50000 };
 static void
 apply(PGconn *database, const amqp_message_t *message, bool inbox)
 {
+	amqp_bytes_t message_id = message->properties.message_id;
 	const char *values[KIT_UPSERT_PARAMS], *key;
 	char id[256], *body;
 	bool fresh = true;
@@ -28,10 +30,10 @@ apply(PGconn *database, const amqp_message_t *message, bool inbox)
 
 	kit_command(database, "begin");
 	if (inbox) {
-		if (message->properties.message_id.len >= sizeof(id))
+		if (message_id.len >= sizeof(id))
 			die("a message id that is too long");
-		memcpy(id, message->properties.message_id.bytes, message->properties.message_id.len);
-		id[message->properties.message_id.len] = '\0';
+		memcpy(id, message_id.bytes, message_id.len);
+		id[message_id.len] = '\0';
 		key = id;
 		result = kit_run(database, PGRES_COMMAND_OK, "inbox", 1, &key);
 		fresh = strcmp(PQcmdTuples(result), "1") == 0;
@@ -66,7 +68,8 @@ consumer(char **argv, bool inbox, _Atomic unsigned *left)
 
 		amqp_maybe_release_buffers(broker);
 		reply = amqp_consume_message(broker, &envelope, &look_up, 0);
-		if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION && reply.library_error == AMQP_STATUS_TIMEOUT)
+		if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION &&
+		    reply.library_error == AMQP_STATUS_TIMEOUT)
 			continue;
 		if (reply.reply_type != AMQP_RESPONSE_NORMAL)
 			die("lost the broker");
@@ -94,7 +97,7 @@ main(int argc, char **argv)
 		argc--;
 	}
 	if (argc != 6)
-		die("usage: consume-textbook [--no-inbox] BROKER-URI QUEUE CONNINFO COUNT PROCESSES");
+		die("usage: consume-textbook [--no-inbox] BROKER QUEUE CONNINFO COUNT PROCESSES");
 	left = mmap(NULL, sizeof(*left), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (left == MAP_FAILED)
 		die("out of memory");

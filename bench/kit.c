@@ -56,7 +56,8 @@ kit_rpc_check(amqp_connection_state_t broker, const char *what)
 
 	if (reply.reply_type == AMQP_RESPONSE_NORMAL)
 		return;
-	if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION && reply.reply.id == AMQP_CHANNEL_CLOSE_METHOD) {
+	if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION &&
+	    reply.reply.id == AMQP_CHANNEL_CLOSE_METHOD) {
 		const amqp_channel_close_t *closed = reply.reply.decoded;
 
 		die("could not %s: %d %.*s", what, closed->reply_code, (int)closed->reply_text.len,
@@ -85,7 +86,8 @@ kit_broker(const char *uri)
 	status = amqp_socket_open(socket, to.host, to.port);
 	if (status != AMQP_STATUS_OK)
 		die("could not connect to %s:%d: %s", to.host, to.port, amqp_error_string2(status));
-	reply = amqp_login(broker, to.vhost, 0, FRAME_MAX, HEARTBEAT_S, AMQP_SASL_METHOD_PLAIN, to.user, to.password);
+	reply = amqp_login(broker, to.vhost, 0, FRAME_MAX, HEARTBEAT_S, AMQP_SASL_METHOD_PLAIN,
+	    to.user, to.password);
 	if (reply.reply_type != AMQP_RESPONSE_NORMAL)
 		die("could not log in to the broker");
 	amqp_channel_open(broker, CHANNEL);
@@ -99,7 +101,8 @@ kit_consume(amqp_connection_state_t broker, const char *queue, uint16_t prefetch
 {
 	amqp_basic_qos(broker, CHANNEL, 0, prefetch, false);
 	kit_rpc_check(broker, "set the prefetch");
-	amqp_basic_consume(broker, CHANNEL, bytes(queue), amqp_empty_bytes, false, false, false, amqp_empty_table);
+	amqp_basic_consume(broker, CHANNEL, bytes(queue), amqp_empty_bytes, false, false, false,
+	    amqp_empty_table);
 	kit_rpc_check(broker, "consume");
 }
 
@@ -115,6 +118,7 @@ bool
 kit_frame(amqp_connection_state_t broker, amqp_frame_t *frame, bool wait)
 {
 	struct timeval now = { 0, 0 };
+	amqp_method_number_t method;
 	int status;
 
 	amqp_maybe_release_buffers_on_channel(broker, CHANNEL);
@@ -123,9 +127,10 @@ kit_frame(amqp_connection_state_t broker, amqp_frame_t *frame, bool wait)
 		return false;
 	if (status != AMQP_STATUS_OK)
 		die("lost the broker: %s", amqp_error_string2(status));
-	if (frame->frame_type == AMQP_FRAME_METHOD && (frame->payload.method.id == AMQP_CHANNEL_CLOSE_METHOD ||
-	    frame->payload.method.id == AMQP_CONNECTION_CLOSE_METHOD || frame->payload.method.id == AMQP_BASIC_CANCEL_METHOD))
-		die("the broker ended it: %s", amqp_method_name(frame->payload.method.id));
+	method = frame->frame_type == AMQP_FRAME_METHOD ? frame->payload.method.id : 0;
+	if (method == AMQP_CHANNEL_CLOSE_METHOD || method == AMQP_CONNECTION_CLOSE_METHOD ||
+	    method == AMQP_BASIC_CANCEL_METHOD)
+		die("the broker ended it: %s", amqp_method_name(method));
 	return true;
 }
 
@@ -156,7 +161,8 @@ confirmed(struct kit_confirms *confirms, const amqp_basic_ack_t *ack)
 }
 
 void
-kit_confirms_wait(amqp_connection_state_t broker, struct kit_confirms *confirms, uint64_t unconfirmed)
+kit_confirms_wait(
+    amqp_connection_state_t broker, struct kit_confirms *confirms, uint64_t unconfirmed)
 {
 	amqp_frame_t frame;
 
@@ -165,22 +171,33 @@ kit_confirms_wait(amqp_connection_state_t broker, struct kit_confirms *confirms,
 		if (frame.frame_type != AMQP_FRAME_METHOD)
 			continue;
 		if (frame.payload.method.id != AMQP_BASIC_ACK_METHOD)
-			die("the broker answered a publish with %s", amqp_method_name(frame.payload.method.id));
+			die("the broker answered a publish with %s",
+			    amqp_method_name(frame.payload.method.id));
 		confirmed(confirms, frame.payload.method.decoded);
 	}
 }
 
-void
-kit_publish(amqp_connection_state_t broker, struct kit_confirms *confirms, const char *exchange, const char *key,
-    const struct kit_event *event)
+amqp_table_entry_t
+kit_text(const char *name, const char *value)
 {
-	amqp_table_entry_t headers[2] = {
-		{ .key = bytes("aggregatetype"), .value = { .kind = AMQP_FIELD_KIND_UTF8, .value.bytes = bytes(event->aggregatetype) } },
-		{ .key = bytes("aggregateid"), .value = { .kind = AMQP_FIELD_KIND_UTF8, .value.bytes = bytes(event->aggregateid) } },
+	return (amqp_table_entry_t){
+		.key = bytes(name),
+		.value = { .kind = AMQP_FIELD_KIND_UTF8, .value.bytes = bytes(value) },
+	};
+}
+
+void
+kit_publish(amqp_connection_state_t broker, struct kit_confirms *confirms, const char *exchange,
+    const char *key, const struct kit_event *event)
+{
+	amqp_table_entry_t headers[] = {
+		kit_text("aggregatetype", event->aggregatetype),
+		kit_text("aggregateid", event->aggregateid),
 	};
 	amqp_basic_properties_t properties = {
-		._flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_HEADERS_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG |
-		    AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_TIMESTAMP_FLAG | AMQP_BASIC_TYPE_FLAG,
+		._flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_HEADERS_FLAG |
+		    AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG |
+		    AMQP_BASIC_TIMESTAMP_FLAG | AMQP_BASIC_TYPE_FLAG,
 		.content_type = bytes("application/json"),
 		.headers = { .num_entries = 2, .entries = headers },
 		.delivery_mode = PERSISTENT,
@@ -191,7 +208,8 @@ kit_publish(amqp_connection_state_t broker, struct kit_confirms *confirms, const
 	amqp_bytes_t body = { .len = event->body_size, .bytes = (void *)(uintptr_t)event->body };
 	int status;
 
-	status = amqp_basic_publish(broker, CHANNEL, bytes(exchange), bytes(key), true, false, &properties, body);
+	status = amqp_basic_publish(broker, CHANNEL, bytes(exchange), bytes(key), true, false,
+	    &properties, body);
 	if (status != AMQP_STATUS_OK)
 		die("could not publish: %s", amqp_error_string2(status));
 	confirms->next++;
@@ -222,9 +240,11 @@ kit_prepare(PGconn *database, const char *name, const char *sql)
 }
 
 PGresult *
-kit_run(PGconn *database, ExecStatusType expected, const char *prepared, int n, const char *const *values)
+kit_run(PGconn *database, ExecStatusType expected, const char *prepared, int n,
+    const char *const *values)
 {
-	return checked(database, PQexecPrepared(database, prepared, n, values, NULL, NULL, 0), expected, prepared);
+	return checked(database, PQexecPrepared(database, prepared, n, values, NULL, NULL, 0),
+	    expected, prepared);
 }
 
 void

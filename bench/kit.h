@@ -1,8 +1,9 @@
 /*
- * kit.h - what the contestants of the benchmark share: connect or die, frames, confirms, and the message that all of them move.
+ * kit.h - what the contestants of the benchmark share: connect or die, frames, confirms, and the
+ * message that all of them move.
  *
- * The contestants are measuring tools: plain rabbitmq-c and libpq, nothing of Pawl. Any error ends the process with exit status 1 and a line
- * on standard error; the driver then drops the run.
+ * The contestants are measuring tools: plain rabbitmq-c and libpq, nothing of Pawl. Any error ends
+ * the process with exit status 1 and a line on standard error; the driver then ends the run.
  */
 #ifndef PAWL_BENCH_KIT_H
 #define PAWL_BENCH_KIT_H
@@ -24,8 +25,10 @@ unsigned kit_number(const char *text, const char *what);	/* 1 .. 1e9 */
 amqp_connection_state_t kit_broker(const char *uri);
 void	kit_rpc_check(amqp_connection_state_t, const char *what);
 void	kit_consume(amqp_connection_state_t, const char *queue, uint16_t prefetch);
-void	kit_broker_close(amqp_connection_state_t);	/* waits for the broker's answer: acks sent before are applied */
-/* The next frame. wait: block until there is one; else false when nothing is here. Answers of the broker that end a channel end us. */
+/* Waits for the broker's answer: acks sent before are applied. */
+void	kit_broker_close(amqp_connection_state_t);
+/* The next frame. wait: block until there is one; else false when nothing is here. A frame of the
+ * broker that ends the channel, the connection or the consumer ends us. */
 bool	kit_frame(amqp_connection_state_t, amqp_frame_t *, bool wait);
 
 /* Publishing with confirms: tags count from 1. */
@@ -36,23 +39,35 @@ struct kit_confirms {
 	bool done[KIT_WINDOW];		/* by tag % KIT_WINDOW, for low .. next - 1 */
 };
 void	kit_confirms_start(amqp_connection_state_t, struct kit_confirms *);
-void	kit_confirms_wait(amqp_connection_state_t, struct kit_confirms *, uint64_t unconfirmed);	/* until no more than that are out */
+/* Until no more than 'unconfirmed' are out. */
+void	kit_confirms_wait(amqp_connection_state_t, struct kit_confirms *, uint64_t unconfirmed);
 
-/* One event on the wire, the same for whoever publishes it: persistent, mandatory, with the properties that pawl-relay sets. */
-struct kit_event { const char *id, *type, *aggregatetype, *aggregateid, *body; size_t body_size; uint64_t timestamp_s; };
-void	kit_publish(amqp_connection_state_t, struct kit_confirms *, const char *exchange, const char *key, const struct kit_event *);
+/* A text in a table of headers or arguments. */
+amqp_table_entry_t kit_text(const char *name, const char *value);
 
-PGconn	*kit_database(const char *conninfo);
+/* One event on the wire, the same for whoever publishes it: persistent, mandatory, with the
+ * properties and headers that pawl-relay sets. */
+struct kit_event {
+	const char *id, *type, *aggregatetype, *aggregateid, *body;
+	size_t body_size;
+	uint64_t timestamp_s;
+};
+void	kit_publish(amqp_connection_state_t, struct kit_confirms *, const char *exchange,
+	    const char *key, const struct kit_event *);
+
+PGconn *kit_database(const char *conninfo);
 void	kit_prepare(PGconn *, const char *name, const char *sql);
-/* Runs one statement; text NULL: 'what' is a prepared one. Returns a result of the status that was asked for. */
-PGresult *kit_run(PGconn *, ExecStatusType expected, const char *what, int n, const char *const *values);
+/* Runs a prepared statement; a result of another status than the expected one ends us. */
+PGresult *kit_run(PGconn *, ExecStatusType expected, const char *prepared, int n,
+	    const char *const *values);
 void	kit_command(PGconn *, const char *sql);
 
-/* The upsert that every consumer does for a message: one row per message, all different. Parameters: id, aggregate, total. */
+/* The upsert that every consumer does for a message: a row of its own. */
 #define KIT_UPSERT \
 	"insert into bench.target (id, aggregate, total) values ($1, $2, $3) " \
 	"on conflict (id) do update set aggregate = excluded.aggregate, total = excluded.total"
 enum { KIT_UPSERT_PARAMS = 3 };
-/* Its values, found in the body as the filler wrote it and cut out in place (a NUL behind each). Not a JSON parser: the yardstick has none. */
+/* Its values, found in the body as the filler wrote it and cut out in place (a NUL behind each).
+ * Not a JSON parser: the yardstick has none. */
 void	kit_upsert_values(char *body, size_t size, const char *values[KIT_UPSERT_PARAMS]);
 #endif

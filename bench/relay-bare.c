@@ -1,8 +1,9 @@
 /*
- * relay-bare.c - the yardstick for pawl-relay: read BATCH rows, publish them all, wait for all confirms, delete them, commit, again.
+ * relay-bare.c - the yardstick for pawl-relay: read BATCH rows, publish them all, wait for all
+ * confirms, delete them, commit, again.
  *
- * With BATCH 1 it is the relay that one writes first: row by row. No order per aggregate, no leader, no returns, no reconnect. Ends when COUNT rows
- * are gone.
+ * With BATCH 1 it is the relay that one writes first: row by row. No order per aggregate, no
+ * leader, no returns, no reconnect. Ends when COUNT rows are gone.
  */
 #include "bench/kit.h"
 
@@ -15,12 +16,13 @@ enum { POLL_MS = 5, BATCH_MAX = 1000 };
 enum { SEQ, ID, TYPE, AGGREGATETYPE, AGGREGATEID, PAYLOAD, CREATED };
 
 #define READ \
-	"select seq, id, type, aggregatetype, aggregateid, payload::text, extract(epoch from created_at)::bigint " \
-	"from pawl.outbox order by seq limit $1"
+	"select seq, id, type, aggregatetype, aggregateid, payload::text, " \
+	"extract(epoch from created_at)::bigint from pawl.outbox order by seq limit $1"
 #define DELETE "delete from pawl.outbox where seq = any ($1::bigint[])"
 
 static void
-row_publish(amqp_connection_state_t broker, struct kit_confirms *confirms, const char *exchange, const PGresult *rows, int row)
+row_publish(amqp_connection_state_t broker, struct kit_confirms *confirms, const char *exchange,
+    const PGresult *rows, int row)
 {
 	struct kit_event event = {
 		.id = PQgetvalue(rows, row, ID),
@@ -44,7 +46,8 @@ rows_delete(PGconn *database, const PGresult *rows, int n)
 	int row;
 
 	for (row = 0; row < n; row++)
-		len += (size_t)snprintf(list + len, sizeof(list) - len, "%c%s", row == 0 ? '{' : ',', PQgetvalue(rows, row, SEQ));
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%c%s",
+		    row == 0 ? '{' : ',', PQgetvalue(rows, row, SEQ));
 	snprintf(list + len, sizeof(list) - len, "}");
 	PQclear(kit_run(database, PGRES_COMMAND_OK, "delete", 1, &value));
 }
