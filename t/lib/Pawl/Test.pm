@@ -53,6 +53,11 @@ my ($tmp, $log_dir, $shared_postgres, $shared_rabbit);
 my (@servers, $finished);
 my $owner = $$;
 
+# Sanitizers: what they find ends the program with a report. A signal stays a signal: that a handler's crash is one is part of the tests.
+$ENV{ASAN_OPTIONS} //= 'exitcode=99:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0';
+$ENV{UBSAN_OPTIONS} //= 'print_stacktrace=1:halt_on_error=1';
+$ENV{TSAN_OPTIONS} //= 'halt_on_error=1';
+
 sub import
 {
 	my ($class) = @_;
