@@ -115,7 +115,7 @@ text_keep(struct slot_call *c, const char *text)
 	return text_copy(c, text, strlen(text));
 }
 
-static const char *
+static const char * ATTR_PRINTF(2, 0)
 text_vformat(struct slot_call *c, const char *fmt, va_list ap)
 {
 	char *room = text_room(c, 256);
