@@ -43,7 +43,8 @@ complain(struct check *c, int status, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	fprintf(stderr, "%s:%d: queues.%s: %s\n", c->queue->file, c->queue->line, c->queue->name, arena_vprintf(&c->arena, fmt, ap));
+	fprintf(stderr, "%s:%d: queues.%s: %s\n", c->queue->file, c->queue->line, c->queue->name,
+	    arena_vprintf(&c->arena, fmt, ap));
 	va_end(ap);
 	c->status = status;
 }
@@ -51,7 +52,10 @@ complain(struct check *c, int status, const char *fmt, ...)
 static int
 send_setup(struct check *c)
 {
-	struct slot_setup_options options = { .host = "check", .log_level = LOG_LEVEL_ERROR, .log_format = c->config->log_format, .check = true };
+	struct slot_setup_options options = { .host = "check",
+		.log_level = LOG_LEVEL_ERROR,
+		.log_format = c->config->log_format,
+		.check = true };
 	struct frame_header head = { .type = FRAME_SETUP, .magic = FRAME_MAGIC };
 	struct buf out = BUF_INIT;
 	size_t sent = 0;
@@ -90,8 +94,12 @@ start(struct check *c)
 		goto failed;
 
 	const struct spawn_fd fds[] = { { ends[1], FRAME_SOCKET_FD }, { desk, FRAME_DESK_FD } };
-	struct spawn_options options = { .path = program, .argv = argv, .fds = fds, .fd_count = ARRAY_SIZE(fds),
-	    .memory_limit_bytes = c->queue->memory_limit_bytes, .without = c->config->broker_variables };
+	struct spawn_options options = { .path = program,
+		.argv = argv,
+		.fds = fds,
+		.fd_count = ARRAY_SIZE(fds),
+		.memory_limit_bytes = c->queue->memory_limit_bytes,
+		.without = c->config->broker_variables };
 
 	c->pid = spawn_exec(&options, &step);
 	if (c->pid < 0)
@@ -155,15 +163,18 @@ show(struct check *c, const struct frame_header *head, size_t at)
 	bool refused = head->type == FRAME_REFUSED;
 
 	if (head->magic != FRAME_MAGIC || (head->type != FRAME_READY && !refused) ||
-	    slot_answer_get((struct slice){ c->answer.data + at, head->size }, &c->arena, &answer) < 0)
+	    slot_answer_get((struct slice){ c->answer.data + at, head->size }, &c->arena, &answer) <
+		0)
 		return false;
 	if (refused) {
 		size_t len = strlen(answer.text);
 
-		fprintf(stderr, "%s%s", answer.text, len > 0 && answer.text[len - 1] == '\n' ? "" : "\n");
+		fprintf(stderr, "%s%s", answer.text,
+		    len > 0 && answer.text[len - 1] == '\n' ? "" : "\n");
 		c->status = EX_CONFIG;
 	} else if (answer.text[0] != '\0') {
-		fprintf(stderr, "%s:%d: queues.%s: not checked: %s\n", c->queue->file, c->queue->line, c->queue->name, answer.text);
+		fprintf(stderr, "%s:%d: queues.%s: not checked: %s\n", c->queue->file,
+		    c->queue->line, c->queue->name, answer.text);
 	}
 	return true;
 }
@@ -189,7 +200,8 @@ finish(struct check *c)
 	if (!in_time)
 		complain(c, EX_CONFIG, "its handlers did not start within %d s", ANSWER_MS / 1000);
 	else if (!answered || WIFSIGNALED(status))
-		complain(c, EX_CONFIG, "loading and starting its handlers failed: pawl-slot %s", spawn_status_text(status, text, sizeof(text)));
+		complain(c, EX_CONFIG, "loading and starting its handlers failed: pawl-slot %s",
+		    spawn_status_text(status, text, sizeof(text)));
 }
 
 static void
@@ -199,8 +211,9 @@ count(const struct config *config, const char *file)
 
 	for (size_t i = 0; i < config->queue_count; i++)
 		handlers += config->queues[i].handler_count;
-	printf("%s: good: %zu queue%s, %zu handler%s, %zu outbox%s\n", file, config->queue_count, config->queue_count == 1 ? "" : "s",
-	    handlers, handlers == 1 ? "" : "s", config->outbox_count, config->outbox_count == 1 ? "" : "es");
+	printf("%s: good: %zu queue%s, %zu handler%s, %zu outbox%s\n", file, config->queue_count,
+	    config->queue_count == 1 ? "" : "s", handlers, handlers == 1 ? "" : "s",
+	    config->outbox_count, config->outbox_count == 1 ? "" : "es");
 }
 
 int
@@ -215,8 +228,11 @@ check_slots(const struct config *config, const struct config_queue *only)
 		size_t n = queue_count - i < AT_ONCE ? queue_count - i : AT_ONCE;
 
 		for (size_t j = 0; j < n; j++) {
-			checks[j] = (struct check){ .config = config, .queue = &queues[i + j], .fd = -1, .answer = BUF_INIT,
-			    .arena = ARENA_INIT };
+			checks[j] = (struct check){ .config = config,
+				.queue = &queues[i + j],
+				.fd = -1,
+				.answer = BUF_INIT,
+				.arena = ARENA_INIT };
 			start(&checks[j]);
 		}
 		for (size_t j = 0; j < n; j++) {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/config_internal.h"
 #include "common/config_keys.h"
 #include "common/config_read.h"
 #include "common/config_value.h"
@@ -34,7 +35,8 @@ complain(struct loader *l, const char *path, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	config_error(&l->errors, line.file != NULL ? line.file : l->file, line.line, path, "%s", arena_vprintf(&l->top.config.arena, fmt, ap));
+	config_error(&l->errors, line.file != NULL ? line.file : l->file, line.line, path, "%s",
+	    arena_vprintf(&l->top.config.arena, fmt, ap));
 	va_end(ap);
 }
 
@@ -63,7 +65,10 @@ set_places(struct loader *l)
 	const char *file = absolute != NULL ? absolute : l->file, *slash = strrchr(file, '/');
 
 	c->file = arena_strdup(&c->arena, file);
-	c->directory = slash == NULL ? "." : slash == file ? "/" : arena_memdup(&c->arena, file, (size_t)(slash - file));
+	if (slash == NULL)
+		c->directory = ".";
+	else
+		c->directory = slash == file ? "/" : arena_memdup(&c->arena, file, (size_t)(slash - file));
 	free(absolute);
 }
 
@@ -81,7 +86,8 @@ set_name(struct loader *l)
 		len -= 5;
 	c->name = arena_memdup(&c->arena, base, len);
 	if (!config_name_check(c->name, error, sizeof(error)))
-		complain(l, "name", "is missing, and the file's name does not serve for it: %s", error);
+		complain(
+		    l, "name", "is missing, and the file's name does not serve for it: %s", error);
 }
 
 static const char *
@@ -115,14 +121,18 @@ set_uris(struct loader *l)
 
 	if (is_in_file(l, "broker.uri") && is_in_file(l, "broker.uris"))
 		complain(l, "broker.uris", "uri is set as well; only one of the two can be");
-	else if (is_in_file(l, "broker") && !is_in_file(l, "broker.uri") && !is_in_file(l, "broker.uris"))
-		complain(l, "broker.uri", "is missing: %s", config_keys_find("broker", "uri")->manual);
+	else if (is_in_file(l, "broker") && !is_in_file(l, "broker.uri") &&
+	    !is_in_file(l, "broker.uris"))
+		complain(
+		    l, "broker.uri", "is missing: %s", config_keys_find("broker", "uri")->manual);
 	c->uris = arena_array(&c->arena, count, sizeof(*c->uris));
 	for (size_t i = 0; i < count; i++)
 		if (amqp_uri_parse(texts[i], &c->uris[c->uri_count], error, sizeof(error)) == 0)
 			c->uri_count++;
 		else
-			complain(l, one ? "broker.uri" : arena_printf(&c->arena, "broker.uris.[%zu]", i), "%s", error);
+			complain(l,
+			    one ? "broker.uri" : arena_printf(&c->arena, "broker.uris.[%zu]", i),
+			    "%s", error);
 }
 
 static void
@@ -148,7 +158,8 @@ set_broker(struct loader *l)
 
 	set_uris(l);
 	if (t->password_file != NULL) {
-		c->password = secret_read(&c->arena, t->password_file, c->directory, error, sizeof(error));
+		c->password =
+		    secret_read(&c->arena, t->password_file, c->directory, error, sizeof(error));
 		if (c->password == NULL)
 			complain(l, "broker.password_file", "%s", error);
 	}
@@ -156,7 +167,8 @@ set_broker(struct loader *l)
 	set_tls_file(l, "broker.cert_file", &c->cert_file);
 	set_tls_file(l, "broker.key_file", &c->key_file);
 	if (is_in_file(l, "broker.cert_file") != is_in_file(l, "broker.key_file"))
-		complain(l, is_in_file(l, "broker.cert_file") ? "broker.key_file" : "broker.cert_file",
+		complain(l,
+		    is_in_file(l, "broker.cert_file") ? "broker.key_file" : "broker.cert_file",
 		    "is missing: cert_file and key_file belong together");
 	if (t->heartbeat_ms % 1000 != 0)
 		complain(l, "broker.heartbeat", "must be whole seconds");
@@ -169,7 +181,8 @@ static void
 set_handler(struct loader *l, const struct config_queue *q, struct config_handler *h)
 {
 	struct config *c = &l->top.config;
-	const char *path = arena_printf(&c->arena, "queues.%s.handlers.%s.use", q->name, h->name), *why;
+	const char *path = arena_printf(&c->arena, "queues.%s.handlers.%s.use", q->name, h->name),
+		   *why;
 	struct stat st;
 
 	h->path = "";
@@ -184,13 +197,16 @@ set_handler(struct loader *l, const struct config_queue *q, struct config_handle
 	if (strchr(h->use, '/') != NULL) {
 		h->path = beside_file(c, h->use);
 		if (!is_readable(h->path, &st, &why))
-			complain(l, path, "could not read %s: %s", config_quote(&c->arena, h->path), why);
+			complain(l, path, "could not read %s: %s", config_quote(&c->arena, h->path),
+			    why);
 		return;
 	}
 	h->path = arena_printf(&c->arena, "%s/%s.so", program_handler_dir(), h->use);
 	if (!is_readable(h->path, &st, &why))
-		complain(l, path, "there is no handler %s (looked for %s: %s); a file of your own has a '/' in "
-		    "its name, like \"./%s.so\"", config_quote(&c->arena, h->use), config_quote(&c->arena, h->path), why, h->use);
+		complain(l, path,
+		    "there is no handler %s (looked for %s: %s); a file of your own has a '/' in "
+		    "its name, like \"./%s.so\"",
+		    config_quote(&c->arena, h->use), config_quote(&c->arena, h->path), why, h->use);
 }
 
 static void
@@ -198,6 +214,7 @@ check_types(struct loader *l, const struct config_queue *q)
 {
 	struct table types = TABLE_INIT;
 	struct arena *arena = &l->top.config.arena;
+	const char *handlers = arena_printf(arena, "queues.%s.handlers", q->name);
 
 	for (size_t i = 0; i < q->handler_count; i++)
 		for (size_t j = 0; j < q->handlers[i].type_count; j++) {
@@ -207,8 +224,9 @@ check_types(struct loader *l, const struct config_queue *q)
 
 			other = table_get(&types, type, strlen(type));
 			if (other != NULL)
-				complain(l, arena_printf(arena, "queues.%s.handlers.%s.type", q->name, h->name),
-				    "%s is of handler \"%s\" already (line %d)", config_quote(arena, type), other->name, other->line);
+				complain(l, path_of(l, handlers, h->name, "type"),
+				    "%s is of handler \"%s\" already (line %d)",
+				    config_quote(arena, type), other->name, other->line);
 			else
 				table_put(&types, type, strlen(type), value.out);
 		}
@@ -220,11 +238,13 @@ check_binds(struct loader *l, const struct config_queue *q)
 {
 	for (size_t i = 0; i < q->bind_count; i++) {
 		const struct config_bind *b = &q->binds[i];
-		const char *path = arena_printf(&l->top.config.arena, "queues.%s.bind.[%zu].key", q->name, i);
+		const char *path =
+		    arena_printf(&l->top.config.arena, "queues.%s.bind.[%zu].key", q->name, i);
 
 		if (b->kind == NULL || b->key == NULL)
 			continue;
-		if (b->key[0] == '\0' && (strcmp(b->kind, "topic") == 0 || strcmp(b->kind, "direct") == 0))
+		if (b->key[0] == '\0' &&
+		    (strcmp(b->kind, "topic") == 0 || strcmp(b->kind, "direct") == 0))
 			complain(l, path, "is missing: a %s exchange delivers by it%s", b->kind,
 			    strcmp(b->kind, "topic") == 0 ? "; \"#\" is everything" : "");
 	}
@@ -253,9 +273,13 @@ set_queue(struct loader *l, struct config_queue *q)
 	if (q->timeout_ms >= q->consumer_timeout_ms && q->consumer_timeout_ms > 0)
 		complain(l, path_of(l, "queues", q->name, "timeout"),
 		    "%s is not shorter than consumer_timeout, %s, after which the broker takes the message back",
-		    config_duration_text(&c->arena, q->timeout_ms), config_duration_text(&c->arena, q->consumer_timeout_ms));
+		    config_duration_text(&c->arena, q->timeout_ms),
+		    config_duration_text(&c->arena, q->consumer_timeout_ms));
 	for (size_t i = 0; i < q->handler_count; i++) {
-		union { const struct config_handler *in; struct config_handler *out; } handler = { .in = &q->handlers[i] };
+		union {
+			const struct config_handler *in;
+			struct config_handler *out;
+		} handler = { .in = &q->handlers[i] };
 
 		set_handler(l, q, handler.out);
 	}
@@ -271,11 +295,14 @@ check_queue_names(struct loader *l)
 	struct table queues = TABLE_INIT;
 
 	for (size_t i = 0; i < c->queue_count; i++) {
-		struct config_queue *q = &c->queues[i], *other = table_put(&queues, q->queue, strlen(q->queue), q);
+		struct config_queue *q = &c->queues[i],
+				    *other = table_put(&queues, q->queue, strlen(q->queue), q);
 
 		if (other != NULL)
-			complain(l, path_of(l, "queues", q->name, "queue"), "%s is consumed by \"%s\" already (line %d); "
-			    "bind a queue of its own for each", config_quote(&l->top.config.arena, q->queue), other->name, other->line);
+			complain(l, path_of(l, "queues", q->name, "queue"),
+			    "%s is consumed by \"%s\" already (line %d); "
+			    "bind a queue of its own for each",
+			    config_quote(&l->top.config.arena, q->queue), other->name, other->line);
 	}
 	table_release(&queues);
 }
@@ -293,12 +320,15 @@ set_outbox(struct loader *l, struct config_outbox *o)
 		const char *path = path_of(l, "outboxes", o->name, "conninfo");
 
 		if (!is_in_file(l, path))
-			complain(l, path, "is missing, and so is database.conninfo: where is the outbox?");
+			complain(l, path,
+			    "is missing, and so is database.conninfo: where is the outbox?");
 		o->conninfo = "";
 	}
 	if (o->poll_min_ms > o->poll_max_ms)
-		complain(l, path_of(l, "outboxes", o->name, "poll_min"), "%s is longer than poll_max, %s",
-		    config_duration_text(&c->arena, o->poll_min_ms), config_duration_text(&c->arena, o->poll_max_ms));
+		complain(l, path_of(l, "outboxes", o->name, "poll_min"),
+		    "%s is longer than poll_max, %s",
+		    config_duration_text(&c->arena, o->poll_min_ms),
+		    config_duration_text(&c->arena, o->poll_max_ms));
 }
 
 /* Only one of two could ever lead. */
@@ -311,229 +341,14 @@ check_tables(struct loader *l)
 		for (size_t j = 0; j < i; j++) {
 			const struct config_outbox *o = &c->outboxes[i], *other = &c->outboxes[j];
 
-			if (o->table != NULL && other->table != NULL && strcmp(o->table, other->table) == 0 && o->conninfo[0] != '\0' &&
+			if (o->table != NULL && other->table != NULL &&
+			    strcmp(o->table, other->table) == 0 && o->conninfo[0] != '\0' &&
 			    strcmp(o->conninfo, other->conninfo) == 0)
-				complain(l, path_of(l, "outboxes", o->name, "table"), "%s of the same database is outbox \"%s\" already (line %d)",
-				    config_quote(&l->top.config.arena, o->table), other->name, other->line);
+				complain(l, path_of(l, "outboxes", o->name, "table"),
+				    "%s of the same database is outbox \"%s\" already (line %d)",
+				    config_quote(&l->top.config.arena, o->table), other->name,
+				    other->line);
 		}
-}
-
-/* --- run directory --- */
-
-static const char *
-private_run_dir(struct arena *arena)
-{
-	return arena_printf(arena, "/tmp/pawl-%u", (unsigned)geteuid());
-}
-
-static const char *
-systemd_run_dir(struct arena *arena)
-{
-	const char *dirs = getenv("RUNTIME_DIRECTORY");		/* several are separated by ':' */
-
-	return dirs == NULL || dirs[0] != '/' ? NULL : arena_memdup(arena, dirs, strcspn(dirs, ":"));
-}
-
-static const char *
-user_run_dir(void)
-{
-	const char *dir = getenv("XDG_RUNTIME_DIR");
-
-	return dir == NULL || dir[0] != '/' ? NULL : dir;
-}
-
-/* /tmp belongs to everybody: the directory is good only if we made it. */
-static bool
-is_private(const char *dir)
-{
-	struct stat st;
-
-	return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
-}
-
-static int
-make_private_run_dir(const char *dir, char *error, size_t error_size)
-{
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
-		snprintf(error, error_size, "could not make \"%s\": %s", dir, strerror(errno));
-		return -1;
-	}
-	if (!is_private(dir)) {
-		snprintf(error, error_size, "\"%s\" is not a directory that only this user can write", dir);
-		return -1;
-	}
-	return 0;
-}
-
-static void
-set_run_dir(struct loader *l)
-{
-	struct config *c = &l->top.config;
-	char error[256];
-
-	c->run_dir_given = c->run_dir != NULL;
-	if (!c->run_dir_given)
-		c->run_dir = systemd_run_dir(&c->arena);
-	if (c->run_dir == NULL && access("/run/pawl", W_OK | X_OK) == 0)
-		c->run_dir = "/run/pawl";
-	if (c->run_dir == NULL && user_run_dir() != NULL)
-		c->run_dir = arena_strdup(&c->arena, user_run_dir());
-	if (c->run_dir == NULL) {
-		c->run_dir = private_run_dir(&c->arena);
-		if (make_private_run_dir(c->run_dir, error, sizeof(error)) < 0)
-			complain(l, "run_dir", "is missing, and there is no good place: %s", error);
-	}
-}
-
-const char *const *
-config_run_dirs(const struct config *c, struct arena *arena)
-{
-	const char **dirs = arena_array(arena, 6, sizeof(*dirs));
-	size_t n = 0;
-
-	dirs[n++] = c->run_dir;
-	if (c->run_dir_given)
-		return dirs;
-	if (systemd_run_dir(arena) != NULL)
-		dirs[n++] = systemd_run_dir(arena);
-	dirs[n++] = "/run/pawl";
-	if (user_run_dir() != NULL)
-		dirs[n++] = arena_strdup(arena, user_run_dir());
-	if (is_private(private_run_dir(arena)))
-		dirs[n++] = private_run_dir(arena);
-	return dirs;
-}
-
-/* --- fingerprints --- */
-
-static void
-put(struct buf *b, const char *text)
-{
-	uint64_t len = text == NULL ? UINT64_MAX : strlen(text);
-
-	buf_append(b, &len, sizeof(len));
-	if (text != NULL)
-		buf_append(b, text, (size_t)len);
-}
-
-static void
-put_number(struct buf *b, int64_t number)
-{
-	buf_append(b, &number, sizeof(number));
-}
-
-static void
-put_file(struct buf *b, const char *path)
-{
-	struct stat st;
-
-	put(b, path);
-	if (path == NULL || path[0] == '\0' || stat(path, &st) < 0)
-		return;
-	put_number(b, (int64_t)st.st_dev);
-	put_number(b, (int64_t)st.st_ino);
-	put_number(b, (int64_t)st.st_size);
-	put_number(b, (int64_t)st.st_mtim.tv_sec);
-	put_number(b, (int64_t)st.st_mtim.tv_nsec);
-}
-
-static void
-put_broker(struct buf *b, const struct config *c)
-{
-	for (size_t i = 0; i < c->uri_count; i++) {
-		const struct amqp_uri *u = &c->uris[i];
-
-		put(b, u->host);
-		put(b, u->user);
-		put(b, u->password);
-		put(b, u->vhost);
-		put_number(b, u->port);
-		put_number(b, u->tls);
-	}
-	put(b, c->name);
-	put(b, c->password);
-	put_file(b, c->ca_file);
-	put_file(b, c->cert_file);
-	put_file(b, c->key_file);
-	put_number(b, c->heartbeat_s);
-	put_number(b, c->log_level);
-	put_number(b, c->log_format);
-}
-
-/* The queue's own keys as the table has them, so that a new key is never forgotten here. */
-static void
-put_keys(struct buf *b, const char *section, const void *base)
-{
-	for (size_t i = 0; i < config_keys_count; i++) {
-		const struct config_key *key = &config_keys[i];
-		const char *at = (const char *)base + key->offset;
-
-		if (config_keys_name(key, section) == NULL)
-			continue;
-		switch (key->type) {
-		case KEY_TEXT:
-			put(b, *(const char *const *)(const void *)at);
-			break;
-		case KEY_WORD:
-		case KEY_INT:
-			put_number(b, *(const unsigned *)(const void *)at);
-			break;
-		case KEY_BOOL:
-			put_number(b, *(const bool *)(const void *)at);
-			break;
-		case KEY_DURATION:
-		case KEY_SIZE:
-			put_number(b, *(const int64_t *)(const void *)at);
-			break;
-		default:
-			break;			/* lists and groups: put_queue */
-		}
-	}
-}
-
-static void
-put_queue(struct buf *b, const struct config_queue *q)
-{
-	put(b, q->name);
-	put_keys(b, "queues.*", q);
-	put_keys(b, "queues.*.retry", q);
-	for (size_t i = 0; i < q->delay_count; i++)
-		put_number(b, q->delays_ms[i]);
-	put_number(b, (int64_t)q->bind_count);
-	for (size_t i = 0; i < q->bind_count; i++)
-		put_keys(b, "queues.*.bind.[]", &q->binds[i]);
-	for (size_t i = 0; i < q->handler_count; i++) {
-		const struct config_handler *h = &q->handlers[i];
-
-		put(b, h->name);
-		put_keys(b, "queues.*.handlers.*", h);
-		put_number(b, (int64_t)h->type_count);
-		for (size_t j = 0; j < h->type_count; j++)
-			put(b, h->types[j]);
-		put_file(b, h->path);
-		put_number(b, (int64_t)h->pair_count);
-		for (size_t j = 0; j < h->pair_count; j++) {
-			put(b, h->pairs[j].path);
-			put(b, h->pairs[j].value);
-		}
-	}
-}
-
-static void
-set_fingerprints(struct config *c)
-{
-	struct buf b = BUF_INIT;
-	size_t broker;
-
-	put_broker(&b, c);
-	broker = b.len;
-	for (size_t i = 0; i < c->queue_count; i++) {
-		b.len = broker;
-		put_queue(&b, &c->queues[i]);
-		c->queues[i].fingerprint = table_hash(b.data, b.len);
-	}
-	explicit_bzero(b.data, b.len);
-	buf_release(&b);
 }
 
 /* --- all of it --- */
@@ -542,6 +357,7 @@ static void
 resolve(struct loader *l)
 {
 	struct config *c = &l->top.config;
+	char error[256];
 
 	set_name(l);
 	set_broker(l);
@@ -551,7 +367,8 @@ resolve(struct loader *l)
 	for (size_t i = 0; i < c->outbox_count; i++)
 		set_outbox(l, &c->outboxes[i]);
 	check_tables(l);
-	set_run_dir(l);
+	if (config_set_run_dir(c, error, sizeof(error)) < 0)
+		complain(l, "run_dir", "is missing, and there is no good place: %s", error);
 	if (c->conninfo == NULL)
 		c->conninfo = "";
 }
@@ -559,7 +376,9 @@ resolve(struct loader *l)
 int
 config_load(const char *file, struct config **out, struct buf *errors)
 {
-	struct loader l = { .top.config.arena = ARENA_INIT, .errors = CONFIG_ERRORS_INIT, .file = file };
+	struct loader l = {
+		.top.config.arena = ARENA_INIT, .errors = CONFIG_ERRORS_INIT, .file = file
+	};
 	struct config *c = &l.top.config;
 
 	if (config_text_load(&l.text, file, &c->arena, &l.errors) == 0) {
@@ -568,7 +387,7 @@ config_load(const char *file, struct config **out, struct buf *errors)
 			resolve(&l);
 	}
 	if (l.errors.count == 0)
-		set_fingerprints(c);
+		config_set_fingerprints(c);
 	config_text_release(&l.text);
 	free(l.top.places);
 	*out = xmalloc(sizeof(**out));

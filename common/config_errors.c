@@ -4,7 +4,8 @@
 #include "common/config_errors.h"
 
 void
-config_error(struct config_errors *e, const char *file, int line, const char *path, const char *fmt, ...)
+config_error(
+    struct config_errors *e, const char *file, int line, const char *path, const char *fmt, ...)
 {
 	va_list ap;
 	struct config_error *error;
@@ -55,8 +56,8 @@ config_errors_write(struct config_errors *e, struct buf *out)
 		qsort(e->list, e->count, sizeof(*e->list), by_place);
 	for (size_t i = 0; i < e->count && i < CONFIG_ERRORS_SHOWN; i++) {
 		const struct config_error *error = &e->list[i];
-		const char *line = error->line > 0 ? arena_printf(&e->arena, "%s:%d: %s", error->file, error->line, error->text) :
-		    arena_printf(&e->arena, "%s: %s", error->file, error->text);
+		const char *number = error->line > 0 ? arena_printf(&e->arena, ":%d", error->line) : "";
+		const char *line = arena_printf(&e->arena, "%s%s: %s", error->file, number, error->text);
 
 		for (; *line != '\0'; line++)
 			if ((unsigned char)*line < 0x20 || *line == 0x7f)
@@ -66,7 +67,8 @@ config_errors_write(struct config_errors *e, struct buf *out)
 		buf_putc(out, '\n');
 	}
 	if (e->count > CONFIG_ERRORS_SHOWN)
-		buf_printf(out, "%s: and %zu more errors\n", e->list[0].file, e->count - CONFIG_ERRORS_SHOWN + e->dropped);
+		buf_printf(out, "%s: and %zu more errors\n", e->list[0].file,
+		    e->count - CONFIG_ERRORS_SHOWN + e->dropped);
 }
 
 void

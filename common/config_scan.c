@@ -82,7 +82,8 @@ quoted(struct config_scan *s)
 			return false;
 		if (c == '\\' && (peek(s, 1) == '"' || peek(s, 1) == '\\'))
 			advance(s);
-		else if (c == '\\' && tolower(peek(s, 1)) == 'x' && peek(s, 2) == '0' && peek(s, 3) == '0')
+		else if (c == '\\' && tolower(peek(s, 1)) == 'x' && peek(s, 2) == '0' &&
+		    peek(s, 3) == '0')
 			s->has_nul = true;
 		else if (c == '"')
 			break;
@@ -148,7 +149,8 @@ include(struct config_scan *s)
 	static const char word[] = "@include";
 	size_t len = sizeof(word) - 1, n = len;
 
-	if (s->text.len - s->at < len || memcmp(s->text.data + s->at, word, len) != 0 || !at_line_start(s))
+	if (s->text.len - s->at < len || memcmp(s->text.data + s->at, word, len) != 0 ||
+	    !at_line_start(s))
 		return false;
 	while (peek(s, n) == ' ' || peek(s, n) == '\t')
 		n++;
@@ -176,10 +178,13 @@ scan(struct config_scan *s)
 
 		do
 			s->at++;
-		while (isalnum(peek(s, 0)) || peek(s, 0) == '-' || peek(s, 0) == '_' || peek(s, 0) == '*');
+		while (isalnum(peek(s, 0)) || peek(s, 0) == '-' || peek(s, 0) == '_' ||
+		    peek(s, 0) == '*');
 		n = s->at - start;
-		return (n == 4 && strncasecmp(s->text.data + start, "true", 4) == 0) ||
-		    (n == 5 && strncasecmp(s->text.data + start, "false", 5) == 0) ? TOKEN_BOOL : TOKEN_NAME;
+		if ((n == 4 && strncasecmp(s->text.data + start, "true", 4) == 0) ||
+		    (n == 5 && strncasecmp(s->text.data + start, "false", 5) == 0))
+			return TOKEN_BOOL;
+		return TOKEN_NAME;
 	}
 	n = number(s, &token);
 	if (n > 0) {

@@ -34,7 +34,8 @@ say(struct walk *w, unsigned line, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	config_error(w->text->errors, place.file, place.line, NULL, "syntax error: %s", arena_vprintf(w->text->arena, fmt, ap));
+	config_error(w->text->errors, place.file, place.line, NULL, "syntax error: %s",
+	    arena_vprintf(w->text->arena, fmt, ap));
 	va_end(ap);
 }
 
@@ -51,7 +52,8 @@ shown(struct walk *w, const struct config_scan *s)
 static const char *
 place_of(struct walk *w, unsigned line)
 {
-	struct config_line at = config_text_line(w->text, line), here = config_text_line(w->text, w->s.line);
+	struct config_line at = config_text_line(w->text, line),
+			   here = config_text_line(w->text, w->s.line);
 
 	if (strcmp(at.file, here.file) == 0)
 		return arena_printf(w->text->arena, "line %d", at.line);
@@ -89,17 +91,24 @@ explain_no_name(struct walk *w)
 
 	switch (w->s.token) {
 	case TOKEN_END:
-		say(w, in->line, "this '%c' is not closed: a '%c' is missing before the end of the file", in->bracket, closing(in->bracket));
+		say(w, in->line,
+		    "this '%c' is not closed: a '%c' is missing before the end of the file",
+		    in->bracket, closing(in->bracket));
 		break;
 	case TOKEN_CLOSE:
 		if (in == NULL)
-			say(w, w->s.line, "this '%c' closes nothing; there is one too many, or an opening one is missing before it", w->s.raw.data[0]);
+			say(w, w->s.line,
+			    "this '%c' closes nothing; there is one too many, or an opening one is missing before it",
+			    w->s.raw.data[0]);
 		else
-			say(w, w->s.line, "'%c' where '%c' must come, which closes the '%c' of %s", w->s.raw.data[0], closing(in->bracket), in->bracket,
+			say(w, w->s.line, "'%c' where '%c' must come, which closes the '%c' of %s",
+			    w->s.raw.data[0], closing(in->bracket), in->bracket,
 			    place_of(w, in->line));
 		break;
 	case TOKEN_TEXT:
-		say(w, w->s.line, "%s where the name of a setting must come; names are written without quotes", shown(w, &w->s));
+		say(w, w->s.line,
+		    "%s where the name of a setting must come; names are written without quotes",
+		    shown(w, &w->s));
 		break;
 	case TOKEN_SEMICOLON:
 	case TOKEN_COMMA:
@@ -115,7 +124,9 @@ explain_no_name(struct walk *w)
 		if (is_number(w->last.token))
 			say(w, w->last.line, "the value of \"%s\" needs quotes", w->name);
 		else
-			say(w, w->s.line, "%s where the name of a setting must come; a setting is NAME = VALUE;", shown(w, &w->s));
+			say(w, w->s.line,
+			    "%s where the name of a setting must come; a setting is NAME = VALUE;",
+			    shown(w, &w->s));
 	}
 }
 
@@ -123,11 +134,13 @@ static void
 explain_no_equals(struct walk *w)
 {
 	if (is_dot(&w->s) && touches_last(w))
-		say(w, w->s.line, "a name before '=' or ':' has no '.'; use '-' or '_' in it (of a queue: and say queue = \"...\")");
+		say(w, w->s.line,
+		    "a name before '=' or ':' has no '.'; use '-' or '_' in it (of a queue: and say queue = \"...\")");
 	else if (is_number(w->last_but_one))		/* 30s is a number and a name */
 		say(w, w->last.line, "the value of \"%s\" needs quotes, like \"30s\"", w->former);
 	else if (w->s.token == TOKEN_OPEN)
-		say(w, w->last.line, "':' is missing between \"%s\" and '%c'", w->name, w->s.raw.data[0]);
+		say(w, w->last.line, "':' is missing between \"%s\" and '%c'", w->name,
+		    w->s.raw.data[0]);
 	else
 		say(w, w->last.line, "'=' is missing behind \"%s\"", w->name);
 }
@@ -149,7 +162,8 @@ explain_no_value(struct walk *w)
 		say(w, w->s.line, "a '%c' too many behind \"%s\"", w->s.raw.data[0], w->name);
 		break;
 	default:
-		say(w, w->s.line, "%s is no value for \"%s\"; texts need quotes", shown(w, &w->s), w->name);
+		say(w, w->s.line, "%s is no value for \"%s\"; texts need quotes", shown(w, &w->s),
+		    w->name);
 	}
 }
 
@@ -167,25 +181,33 @@ explain_element(struct walk *w)
 	case TOKEN_CLOSE:
 	case TOKEN_EQUALS:
 	case TOKEN_SEMICOLON:
-		say(w, w->s.line, "'%c' in the list that begins on %s; is its '%c' missing before?", w->s.raw.data[0], place_of(w, in->line), close);
+		say(w, w->s.line, "'%c' in the list that begins on %s; is its '%c' missing before?",
+		    w->s.raw.data[0], place_of(w, in->line), close);
 		break;
 	case TOKEN_COMMA:
 		say(w, w->s.line, "a ',' too many in a list");
 		break;
 	case TOKEN_OPEN:
 		if (w->expected == AN_ELEMENT && in->bracket == '[')
-			say(w, w->s.line, "'%c' between '[' and ']', which hold plain values only; a list of groups is ( { ... }, { ... } )", w->s.raw.data[0]);
+			say(w, w->s.line,
+			    "'%c' between '[' and ']', which hold plain values only; a list of groups is ( { ... }, { ... } )",
+			    w->s.raw.data[0]);
 		else
 			say(w, w->s.line, "a ',' is missing before '%c'", w->s.raw.data[0]);
 		break;
 	case TOKEN_NAME:
 		after = w->s;
-		if (w->expected == AN_ELEMENT && in->bracket == '(' && config_scan_next(&after) == TOKEN_EQUALS)
-			say(w, w->s.line, "a setting in a list needs braces: ( { %.*s = ... } )", (int)(w->s.raw.len < 60 ? w->s.raw.len : 60), w->s.raw.data);
+		if (w->expected == AN_ELEMENT && in->bracket == '(' &&
+		    config_scan_next(&after) == TOKEN_EQUALS)
+			say(w, w->s.line, "a setting in a list needs braces: ( { %.*s = ... } )",
+			    (int)(w->s.raw.len < 60 ? w->s.raw.len : 60), w->s.raw.data);
 		else if (w->expected == AN_ELEMENT)
-			say(w, w->s.line, "an element of a list needs quotes, or braces if it is a group");
+			say(w, w->s.line,
+			    "an element of a list needs quotes, or braces if it is a group");
 		else
-			say(w, w->s.line, "%s in the list that begins on %s; is its '%c' missing before?", shown(w, &w->s), place_of(w, in->line), close);
+			say(w, w->s.line,
+			    "%s in the list that begins on %s; is its '%c' missing before?",
+			    shown(w, &w->s), place_of(w, in->line), close);
 		break;
 	default:
 		if (w->expected == AFTER_ELEMENT)
@@ -213,7 +235,8 @@ step(struct walk *w)
 	case A_NAME:
 		if (token == TOKEN_NAME) {
 			memcpy(w->former, w->name, sizeof(w->former));
-			snprintf(w->name, sizeof(w->name), "%.*s", (int)(w->s.raw.len < 60 ? w->s.raw.len : 60), w->s.raw.data);
+			snprintf(w->name, sizeof(w->name), "%.*s",
+			    (int)(w->s.raw.len < 60 ? w->s.raw.len : 60), w->s.raw.data);
 			w->expected = EQUALS;
 			return true;
 		}
@@ -225,11 +248,13 @@ step(struct walk *w)
 		return token == TOKEN_EQUALS || (w->expected = EQUALS, false);
 	case A_VALUE:
 	case AN_ELEMENT:
-		if (token == TOKEN_TEXT || token == TOKEN_BOOL || token == TOKEN_INTEGER || (token == TOKEN_REAL && w->s.raw.len > 1)) {
+		if (token == TOKEN_TEXT || token == TOKEN_BOOL || token == TOKEN_INTEGER ||
+		    (token == TOKEN_REAL && w->s.raw.len > 1)) {
 			w->expected = w->expected == A_VALUE ? AFTER_VALUE : AFTER_ELEMENT;
 			return true;
 		}
-		if (token == TOKEN_OPEN && (in == NULL || in->bracket != '[') && w->depth < ARRAY_SIZE(w->stack)) {
+		if (token == TOKEN_OPEN && (in == NULL || in->bracket != '[') &&
+		    w->depth < ARRAY_SIZE(w->stack)) {
 			char bracket = w->s.raw.data[0];
 
 			w->stack[w->depth++] = (struct opened){ bracket, w->s.line };
@@ -253,7 +278,9 @@ step(struct walk *w)
 	}
 	if (token == TOKEN_CLOSE && in != NULL && closing(in->bracket) == w->s.raw.data[0]) {
 		w->depth--;
-		w->expected = w->depth > 0 && w->stack[w->depth - 1].bracket != '{' ? AFTER_ELEMENT : AFTER_VALUE;
+		w->expected = AFTER_VALUE;
+		if (w->depth > 0 && w->stack[w->depth - 1].bracket != '{')
+			w->expected = AFTER_ELEMENT;
 		return true;
 	}
 	return false;
@@ -262,7 +289,8 @@ step(struct walk *w)
 static void
 remember(struct walk *w)
 {
-	if (w->long_text == 0 && (w->s.token == TOKEN_TEXT || w->s.token == TOKEN_OPEN_TEXT) && memchr(w->s.raw.data, '\n', w->s.raw.len) != NULL)
+	if (w->long_text == 0 && (w->s.token == TOKEN_TEXT || w->s.token == TOKEN_OPEN_TEXT) &&
+	    memchr(w->s.raw.data, '\n', w->s.raw.len) != NULL)
 		w->long_text = w->s.line;
 	w->last_but_one = w->last.token;
 	w->last = w->s;
@@ -274,9 +302,11 @@ explain(struct walk *w)
 	if (w->s.token == TOKEN_OPEN_COMMENT)
 		say(w, w->s.line, "the comment that begins here does not end; a \"*/\" is missing");
 	else if (w->long_text != 0)		/* from there on all is read inside out */
-		say(w, w->long_text, "the text that begins on this line goes on over its end; is a closing '\"' missing?");
+		say(w, w->long_text,
+		    "the text that begins on this line goes on over its end; is a closing '\"' missing?");
 	else if (w->s.token == TOKEN_OPEN_TEXT)
-		say(w, w->s.line, "the text that begins on this line does not end; a closing '\"' is missing");
+		say(w, w->s.line,
+		    "the text that begins on this line does not end; a closing '\"' is missing");
 	else if (w->expected == A_NAME)
 		explain_no_name(w);
 	else if (w->expected == EQUALS)
@@ -315,9 +345,11 @@ config_syntax_explain(const struct config_text *text, unsigned line, const char 
 		for (; config_scan_next(&w.s) != TOKEN_END && w.s.line <= line; w.last = w.s)
 			if (w.s.token == TOKEN_EQUALS && w.last.token == TOKEN_NAME)
 				name = shown(&w, &w.last);
-		say(&w, line, "%s is set twice in the same group", name != NULL ? name : "a setting");
+		say(&w, line, "%s is set twice in the same group",
+		    name != NULL ? name : "a setting");
 	} else if (strncmp(what, "mismatched element", 18) == 0) {
-		say(&w, line, "the elements between '[' and ']' must all be of one kind: all texts, or all numbers");
+		say(&w, line,
+		    "the elements between '[' and ']' must all be of one kind: all texts, or all numbers");
 	} else {
 		say(&w, line, "%s", what);
 	}

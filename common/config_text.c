@@ -45,7 +45,8 @@ static void
 copy(struct config_text *t, const char *file, unsigned line, const char *bytes, size_t len)
 {
 	buf_append(&t->text, bytes, len);
-	for (const char *end = bytes + len; (bytes = memchr(bytes, '\n', (size_t)(end - bytes))) != NULL; bytes++)
+	for (const char *end = bytes + len;
+	     (bytes = memchr(bytes, '\n', (size_t)(end - bytes))) != NULL; bytes++)
 		new_line(t, file, ++line);
 }
 
@@ -61,7 +62,8 @@ config_text_line(const struct config_text *t, unsigned line)
 
 /* The whole file. NULL: an error was given. */
 static char *
-read_file(struct config_text *t, const char *file, const struct config_line *from, struct config_include *include, size_t *size)
+read_file(struct config_text *t, const char *file, const struct config_line *from,
+    struct config_include *include, size_t *size)
 {
 	struct buf bytes = BUF_INIT;
 	struct stat st;
@@ -69,25 +71,31 @@ read_file(struct config_text *t, const char *file, const struct config_line *fro
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	const char *at = from != NULL ? from->file : file;
 	int line = from != NULL ? from->line : 0;
-	const char *what = from != NULL ? arena_printf(t->arena, "included file %s", config_quote(t->arena, file)) : "configuration file";
+	const char *what = "configuration file";
 
+	if (from != NULL)
+		what = arena_printf(t->arena, "included file %s", config_quote(t->arena, file));
 	if (fd < 0) {
-		config_error(t->errors, at, line, NULL, "could not open %s: %s", what, strerror(errno));
+		config_error(
+		    t->errors, at, line, NULL, "could not open %s: %s", what, strerror(errno));
 		return NULL;
 	}
 	if (fstat(fd, &st) < 0) {
-		config_error(t->errors, at, line, NULL, "could not look at %s: %s", what, strerror(errno));
+		config_error(
+		    t->errors, at, line, NULL, "could not look at %s: %s", what, strerror(errno));
 		goto out;
 	}
 	if (!S_ISREG(st.st_mode)) {
-		config_error(t->errors, at, line, NULL, "%s is %s", what, S_ISDIR(st.st_mode) ? "a directory" : "no regular file");
+		config_error(t->errors, at, line, NULL, "%s is %s", what,
+		    S_ISDIR(st.st_mode) ? "a directory" : "no regular file");
 		goto out;
 	}
 	include->device = st.st_dev;
 	include->inode = st.st_ino;
 	for (const struct config_include *i = t->innermost; i != NULL; i = i->up)
 		if (i->device == st.st_dev && i->inode == st.st_ino) {
-			config_error(t->errors, at, line, NULL, "%s includes itself, here or through others", what);
+			config_error(t->errors, at, line, NULL,
+			    "%s includes itself, here or through others", what);
 			goto out;
 		}
 	for (;;) {
@@ -96,14 +104,16 @@ read_file(struct config_text *t, const char *file, const struct config_line *fro
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			config_error(t->errors, at, line, NULL, "could not read %s: %s", what, strerror(errno));
+			config_error(t->errors, at, line, NULL, "could not read %s: %s", what,
+			    strerror(errno));
 			goto out;
 		}
 		if (n == 0)
 			break;
 		bytes.len += (size_t)n;
 		if (bytes.len + t->text.len > CONFIG_TEXT_SIZE_MAX) {
-			config_error(t->errors, at, line, NULL, "%s is too large: all files together may have %d MiB", what,
+			config_error(t->errors, at, line, NULL,
+			    "%s is too large: all files together may have %d MiB", what,
 			    CONFIG_TEXT_SIZE_MAX / (1024 * 1024));
 			goto out;
 		}
@@ -150,10 +160,12 @@ write_integer(struct config_text *t, const char *file, const struct config_scan 
 	if (len < sizeof(digits)) {
 		memcpy(digits, s->raw.data, len);
 		digits[len] = '\0';
-		number = strtoll(digits, &end, len > 1 && (digits[1] == 'x' || digits[1] == 'X') ? 16 : 10);
+		number = strtoll(
+		    digits, &end, len > 1 && (digits[1] == 'x' || digits[1] == 'X') ? 16 : 10);
 	}
 	if (len >= sizeof(digits) || errno != 0) {
-		config_error(t->errors, file, (int)s->line, NULL, "the number %.20s%s is too large", s->raw.data, len > 20 ? "..." : "");
+		config_error(t->errors, file, (int)s->line, NULL, "the number %.20s%s is too large",
+		    s->raw.data, len > 20 ? "..." : "");
 		return -1;
 	}
 	buf_slice(&t->text, s->raw);
@@ -182,7 +194,8 @@ put_token(struct config_text *t, const char *file, const struct config_scan *s)
 	char c = s->raw.data[0];
 	bool in_list = s->token == TOKEN_COMMA || (s->token == TOKEN_CLOSE && c != '}');
 
-	if (in_list && s->token == TOKEN_CLOSE && t->last == TOKEN_COMMA && t->last_but_one != TOKEN_OPEN && t->last_but_one != TOKEN_COMMA) {
+	if (in_list && s->token == TOKEN_CLOSE && t->last == TOKEN_COMMA &&
+	    t->last_but_one != TOKEN_OPEN && t->last_but_one != TOKEN_COMMA) {
 		t->text.data[t->last_at] = c;		/* instead of the comma */
 	} else if (in_list && t->last == TOKEN_TEXT) {
 		put_behind_last(t, c);
@@ -202,7 +215,9 @@ add_token(struct config_text *t, const char *file, const struct config_scan *s)
 	switch (s->token) {
 	case TOKEN_INCLUDE:
 		if (t->innermost->depth == CONFIG_TEXT_INCLUDES_MAX) {
-			config_error(t->errors, file, here.line, NULL, "files include each other deeper than %d times", CONFIG_TEXT_INCLUDES_MAX);
+			config_error(t->errors, file, here.line, NULL,
+			    "files include each other deeper than %d times",
+			    CONFIG_TEXT_INCLUDES_MAX);
 			return -1;
 		}
 		if (add_file(t, included_name(t->arena, file, s->value), &here) < 0)
@@ -215,7 +230,9 @@ add_token(struct config_text *t, const char *file, const struct config_scan *s)
 		break;
 	case TOKEN_OPEN:
 		if (++t->depth > CONFIG_TEXT_DEPTH_MAX) {
-			config_error(t->errors, file, here.line, NULL, "groups and lists are nested deeper than %d times", CONFIG_TEXT_DEPTH_MAX);
+			config_error(t->errors, file, here.line, NULL,
+			    "groups and lists are nested deeper than %d times",
+			    CONFIG_TEXT_DEPTH_MAX);
 			return -1;
 		}
 		break;
@@ -224,13 +241,15 @@ add_token(struct config_text *t, const char *file, const struct config_scan *s)
 		break;
 	case TOKEN_EQUALS:
 		if (++t->settings > CONFIG_TEXT_SETTINGS_MAX) {
-			config_error(t->errors, file, here.line, NULL, "more than %d settings", CONFIG_TEXT_SETTINGS_MAX);
+			config_error(t->errors, file, here.line, NULL, "more than %d settings",
+			    CONFIG_TEXT_SETTINGS_MAX);
 			return -1;
 		}
 		break;
 	case TOKEN_TEXT:
 		if (s->has_nul) {
-			config_error(t->errors, file, here.line, NULL, "a text cannot hold a NUL byte (\\x00)");
+			config_error(t->errors, file, here.line, NULL,
+			    "a text cannot hold a NUL byte (\\x00)");
 			return -1;
 		}
 		break;
@@ -247,7 +266,9 @@ add_token(struct config_text *t, const char *file, const struct config_scan *s)
 static int
 add_file(struct config_text *t, const char *file, const struct config_line *from)
 {
-	struct config_include include = { .up = t->innermost, .file = file, .depth = t->innermost == NULL ? 1 : t->innermost->depth + 1 };
+	struct config_include include = { .up = t->innermost,
+		.file = file,
+		.depth = t->innermost == NULL ? 1 : t->innermost->depth + 1 };
 	struct config_scan s;
 	size_t size;
 	int result = -1;
@@ -283,7 +304,8 @@ add_file(struct config_text *t, const char *file, const struct config_line *from
 		copy(t, file, line, text.data + before, start - before);
 		if (s.token != TOKEN_END && add_token(t, file, &s) < 0)
 			goto out;
-	} while (s.token != TOKEN_END && s.token != TOKEN_OPEN_TEXT && s.token != TOKEN_OPEN_COMMENT);
+	} while (
+	    s.token != TOKEN_END && s.token != TOKEN_OPEN_TEXT && s.token != TOKEN_OPEN_COMMENT);
 	result = 0;
 out:
 	t->innermost = include.up;
@@ -293,7 +315,8 @@ out:
 }
 
 int
-config_text_load(struct config_text *t, const char *file, struct arena *arena, struct config_errors *errors)
+config_text_load(
+    struct config_text *t, const char *file, struct arena *arena, struct config_errors *errors)
 {
 	*t = (struct config_text){ .text = BUF_INIT, .arena = arena, .errors = errors, .last = TOKEN_END, .last_but_one = TOKEN_END };
 	return add_file(t, arena_strdup(arena, file), NULL);

@@ -10,21 +10,21 @@
 
 struct unit { const char *name; int64_t factor; };
 
-static const struct unit duration_units[] = {
-	{ "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 60 * 60 * 1000 }, { "d", 24 * 60 * 60 * 1000 }
-};
+static const struct unit duration_units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 },
+	{ "h", 60 * 60 * 1000 }, { "d", 24 * 60 * 60 * 1000 } };
 static const struct unit size_units[] = {
 	{ "B", 1 }, { "KiB", 1024 }, { "MiB", 1024 * 1024 }, { "GiB", 1024 * 1024 * 1024 }
 };
 
 /* What people write for a unit that we have under another name. */
-static const struct { const char *written, *meant; } habits[] = {
-	{ "sec", "s" }, { "secs", "s" }, { "second", "s" }, { "seconds", "s" }, { "min", "m" }, { "mins", "m" }, { "minute", "m" },
-	{ "minutes", "m" }, { "hour", "h" }, { "hours", "h" }, { "day", "d" }, { "days", "d" }, { "msec", "ms" }, { "S", "s" },
-	{ "H", "h" }, { "D", "d" }, { "b", "B" }, { "bytes", "B" }, { "k", "KiB" }, { "K", "KiB" }, { "kb", "KiB" }, { "kB", "KiB" },
-	{ "KB", "KiB" }, { "kib", "KiB" }, { "M", "MiB" }, { "mb", "MiB" }, { "MB", "MiB" }, { "mib", "MiB" }, { "g", "GiB" },
-	{ "G", "GiB" }, { "gb", "GiB" }, { "GB", "GiB" }, { "gib", "GiB" }
-};
+static const struct { const char *written, *meant;
+} habits[] = { { "sec", "s" }, { "secs", "s" }, { "second", "s" }, { "seconds", "s" },
+	{ "min", "m" }, { "mins", "m" }, { "minute", "m" }, { "minutes", "m" }, { "hour", "h" },
+	{ "hours", "h" }, { "day", "d" }, { "days", "d" }, { "msec", "ms" }, { "S", "s" },
+	{ "H", "h" }, { "D", "d" }, { "b", "B" }, { "bytes", "B" }, { "k", "KiB" }, { "K", "KiB" },
+	{ "kb", "KiB" }, { "kB", "KiB" }, { "KB", "KiB" }, { "kib", "KiB" }, { "M", "MiB" },
+	{ "mb", "MiB" }, { "MB", "MiB" }, { "mib", "MiB" }, { "g", "GiB" }, { "G", "GiB" },
+	{ "gb", "GiB" }, { "GB", "GiB" }, { "gib", "GiB" } };
 
 static const struct unit *
 find_unit(const struct unit *units, size_t count, const char *name)
@@ -36,18 +36,21 @@ find_unit(const struct unit *units, size_t count, const char *name)
 }
 
 static int
-read_number(const char *text, const struct unit *units, size_t count, const char *example, int64_t *out, char *error, size_t error_size)
+read_number(const char *text, const struct unit *units, size_t count, const char *example,
+    int64_t *out, char *error, size_t error_size)
 {
 	const char *at = text;
 	int64_t number = 0;
 	bool overflow = false;
 
 	if (!isdigit((unsigned char)*at)) {
-		snprintf(error, error_size, "is no whole number with a unit; write it like \"%s\"", example);
+		snprintf(error, error_size, "is no whole number with a unit; write it like \"%s\"",
+		    example);
 		return -1;
 	}
 	for (; isdigit((unsigned char)*at); at++)
-		overflow |= __builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, *at - '0', &number);
+		overflow |= __builtin_mul_overflow(number, 10, &number) ||
+		    __builtin_add_overflow(number, *at - '0', &number);
 	if (*at == '\0' && number == 0 && !overflow) {	/* nothing needs no unit */
 		*out = 0;
 		return 0;
@@ -57,14 +60,17 @@ read_number(const char *text, const struct unit *units, size_t count, const char
 		const char *meant = NULL;
 
 		for (size_t i = 0; i < ARRAY_SIZE(habits); i++)
-			if (strcmp(habits[i].written, at) == 0 && find_unit(units, count, habits[i].meant) != NULL)
+			if (strcmp(habits[i].written, at) == 0 &&
+			    find_unit(units, count, habits[i].meant) != NULL)
 				meant = habits[i].meant;
 		if (*at == '\0')
 			snprintf(error, error_size, "has no unit; write it like \"%s\"", example);
 		else if (meant != NULL && at - text < 20)
-			snprintf(error, error_size, "has an unknown unit; write \"%.*s%s\"", (int)(at - text), text, meant);
+			snprintf(error, error_size, "has an unknown unit; write \"%.*s%s\"",
+			    (int)(at - text), text, meant);
 		else
-			snprintf(error, error_size, "is no number with one of the units %s; write it like \"%s\"",
+			snprintf(error, error_size,
+			    "is no number with one of the units %s; write it like \"%s\"",
 			    units == size_units ? "B KiB MiB GiB" : "ms s m h d", example);
 		return -1;
 	}
@@ -78,13 +84,15 @@ read_number(const char *text, const struct unit *units, size_t count, const char
 int
 config_duration(const char *text, int64_t *ms, char *error, size_t error_size)
 {
-	return read_number(text, duration_units, ARRAY_SIZE(duration_units), "30s", ms, error, error_size);
+	return read_number(
+	    text, duration_units, ARRAY_SIZE(duration_units), "30s", ms, error, error_size);
 }
 
 int
 config_size(const char *text, int64_t *bytes, char *error, size_t error_size)
 {
-	return read_number(text, size_units, ARRAY_SIZE(size_units), "64MiB", bytes, error, error_size);
+	return read_number(
+	    text, size_units, ARRAY_SIZE(size_units), "64MiB", bytes, error, error_size);
 }
 
 static const char *
@@ -92,7 +100,8 @@ number_text(struct arena *arena, int64_t number, const struct unit *units, size_
 {
 	for (size_t i = count - 1; i > 0; i--)
 		if (number != 0 && number % units[i].factor == 0)
-			return arena_printf(arena, "%lld%s", (long long)(number / units[i].factor), units[i].name);
+			return arena_printf(arena, "%lld%s", (long long)(number / units[i].factor),
+			    units[i].name);
 	return arena_printf(arena, "%lld%s", (long long)number, units[0].name);
 }
 
@@ -139,13 +148,15 @@ config_expand(struct arena *arena, const char *text, char *error, size_t error_s
 		const char *end = strchr(name, '}');
 
 		if (end == NULL) {
-			snprintf(error, error_size, "a \"${\" has no \"}\"; write \"$${\" if no variable is meant");
+			snprintf(error, error_size,
+			    "a \"${\" has no \"}\"; write \"$${\" if no variable is meant");
 			goto out;
 		}
 		size_t len = (size_t)(end - name);
 
 		if (len > 255 || !is_variable_name(name, len)) {
-			snprintf(error, error_size, "between \"${\" and \"}\" must be the name of an environment variable");
+			snprintf(error, error_size,
+			    "between \"${\" and \"}\" must be the name of an environment variable");
 			goto out;
 		}
 		char variable[256];
@@ -155,7 +166,8 @@ config_expand(struct arena *arena, const char *text, char *error, size_t error_s
 		const char *value = getenv(variable);
 
 		if (value == NULL) {
-			snprintf(error, error_size, "the environment variable %s is not set", variable);
+			snprintf(error, error_size, "the environment variable %s is not set",
+			    variable);
 			goto out;
 		}
 		buf_puts(&out, value);

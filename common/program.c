@@ -12,7 +12,8 @@
 enum { OPTION_HELP = 1000, OPTION_VERSION, OPTION_FIRST, OPTIONS_MAX = 40, HELP_COLUMN = 28 };
 
 static const struct program_option help_option = { 'h', "help", NULL, "show this and exit" };
-static const struct program_option version_option = { 'V', "version", NULL, "show the version and exit" };
+static const struct program_option version_option = { 'V', "version", NULL,
+	"show the version and exit" };
 
 /* Output that nobody gets is an error, too: `pawl-worker --help > /dev/full`. */
 static void
@@ -36,7 +37,8 @@ print_option(const struct program_option *o)
 }
 
 static void
-print_help(const char *program, const char *synopsis, const struct program_option *options, size_t count)
+print_help(
+    const char *program, const char *synopsis, const struct program_option *options, size_t count)
 {
 	printf("usage: %s %s\n\n", program, synopsis);
 	for (size_t i = 0; i < count; i++)
@@ -51,7 +53,8 @@ add_option(struct option *longs, char *letters, size_t at, const struct program_
 {
 	size_t len = strlen(letters);
 
-	longs[at] = (struct option){ o->name, o->argument == NULL ? no_argument : required_argument, NULL, id };
+	longs[at] = (struct option){ o->name, o->argument == NULL ? no_argument : required_argument,
+		NULL, id };
 	if (o->letter == 0)
 		return;
 	letters[len++] = (char)o->letter;
@@ -61,7 +64,8 @@ add_option(struct option *longs, char *letters, size_t at, const struct program_
 }
 
 int
-program_options(int argc, char **argv, const char *program, const char *synopsis, const struct program_option *options, size_t count,
+program_options(int argc, char **argv, const char *program, const char *synopsis,
+    const struct program_option *options, size_t count,
     void (*set)(void *arg, size_t index, const char *value), void *arg)
 {
 	struct option longs[OPTIONS_MAX + 3] = { 0 };
@@ -81,7 +85,8 @@ program_options(int argc, char **argv, const char *program, const char *synopsis
 		size_t index = count;
 
 		for (size_t i = 0; i < count; i++)
-			if (c == OPTION_FIRST + (int)i || (options[i].letter != 0 && c == options[i].letter))
+			if (c == OPTION_FIRST + (int)i ||
+			    (options[i].letter != 0 && c == options[i].letter))
 				index = i;
 		if (index < count) {
 			set(arg, index, optarg);
@@ -91,7 +96,8 @@ program_options(int argc, char **argv, const char *program, const char *synopsis
 			printf("%s (Pawl) %s\n", program, PACKAGE_VERSION);
 			end_output();
 		} else {
-			fprintf(stderr, "usage: %s %s\ntry: %s --help\n", program, synopsis, program);
+			fprintf(stderr, "usage: %s %s\ntry: %s --help\n", program, synopsis,
+			    program);
 			exit(EX_USAGE);
 		}
 	}

@@ -50,7 +50,8 @@ version_of(struct pg *pg, struct pg_error *error)
 		goto out;
 	}
 	pg_result_free(&result);
-	if (pg_query(pg, QUERY_MS, &result, error, "select max(number) from pawl.schema_version", 0, NULL) < 0)
+	if (pg_query(pg, QUERY_MS, &result, error, "select max(number) from pawl.schema_version", 0,
+		NULL) < 0)
 		goto out;
 	value = pg_rows(result) == 1 ? pg_value(result, 0, 0) : NULL;
 	number = value == NULL ? 0 : (int)strtol(value, NULL, 10);
@@ -63,8 +64,10 @@ static int
 say_newer(int number, struct pg_error *error)
 {
 	*error = (struct pg_error){ .class = PG_CLASS_STATEMENT };
-	snprintf(error->text, sizeof(error->text), "the database has version %d of the schema pawl, this build knows %d; "
-	    "use the programs of the version that migrated it, or a newer one", number, newest());
+	snprintf(error->text, sizeof(error->text),
+	    "the database has version %d of the schema pawl, this build knows %d; "
+	    "use the programs of the version that migrated it, or a newer one",
+	    number, newest());
 	return -1;
 }
 
@@ -98,32 +101,38 @@ apply(struct pg *pg, const struct schema_migration *m, struct pg_error *error)
 	}
 	snprintf(number, sizeof(number), "%d", m->number);
 	if (pg_script(pg, MIGRATION_MS, error, m->sql) < 0 ||
-	    pg_query(pg, QUERY_MS, &result, error, "insert into pawl.schema_version (number, name) values ($1::integer, $2)", 2, values) < 0)
+	    pg_query(pg, QUERY_MS, &result, error,
+		"insert into pawl.schema_version (number, name) values ($1::integer, $2)", 2,
+		values) < 0)
 		goto out;
 	pg_result_free(&result);
 	if (pg_query(pg, QUERY_MS, &result, error, "commit", 0, NULL) < 0)
 		goto out;
 	if (strcmp(pg_command_tag(result), "COMMIT") != 0) {
 		*error = (struct pg_error){ .class = PG_CLASS_MESSAGE };
-		snprintf(error->text, sizeof(error->text), "the transaction of migration %d did not commit", m->number);
+		snprintf(error->text, sizeof(error->text),
+		    "the transaction of migration %d did not commit", m->number);
 		goto out;
 	}
 	rc = 1;
 out:
 	pg_result_free(&result);
-	if (rc < 0 && pg_state(pg) != PG_DOWN && pg_transaction(pg) != 'I' && run(pg, QUERY_MS, "rollback", &ignored) < 0)
+	if (rc < 0 && pg_state(pg) != PG_DOWN && pg_transaction(pg) != 'I' &&
+	    run(pg, QUERY_MS, "rollback", &ignored) < 0)
 		pg_close(pg);
 	return rc;
 }
 
 int
-schema_migrate(struct pg *pg, void (*done)(void *arg, const struct schema_migration *), void *arg, struct pg_error *error)
+schema_migrate(struct pg *pg, void (*done)(void *arg, const struct schema_migration *), void *arg,
+    struct pg_error *error)
 {
 	int version = version_of(pg, error);
 
 	if (version > newest())
 		return say_newer(version, error);
-	for (const struct schema_migration *m = schema_migrations; version >= 0 && m->number != 0; m++) {
+	for (const struct schema_migration *m = schema_migrations; version >= 0 && m->number != 0;
+	     m++) {
 		int rc = m->number <= version ? 0 : apply(pg, m, error);
 
 		if (rc < 0)
@@ -143,7 +152,8 @@ schema_check(struct pg *pg, struct pg_error *error)
 		if (strcmp(error->sqlstate, "42501") == 0) {
 			struct pg_error cause = *error;
 
-			snprintf(error->text, sizeof(error->text), "%.600s; grant this role pawl_worker or pawl_relay (see: pawlctl migrate --roles)",
+			snprintf(error->text, sizeof(error->text),
+			    "%.600s; grant this role pawl_worker or pawl_relay (see: pawlctl migrate --roles)",
 			    cause.text);
 		}
 		return -1;
@@ -152,9 +162,11 @@ schema_check(struct pg *pg, struct pg_error *error)
 		return 0;
 	*error = (struct pg_error){ .class = PG_CLASS_STATEMENT };
 	if (version == 0)
-		snprintf(error->text, sizeof(error->text), "there is no schema pawl in this database; run: pawlctl migrate");
+		snprintf(error->text, sizeof(error->text),
+		    "there is no schema pawl in this database; run: pawlctl migrate");
 	else
-		snprintf(error->text, sizeof(error->text), "the schema pawl of this database is of version %d, %d is needed; run: pawlctl migrate",
+		snprintf(error->text, sizeof(error->text),
+		    "the schema pawl of this database is of version %d, %d is needed; run: pawlctl migrate",
 		    version, SCHEMA_VERSION_NEEDED);
 	return -1;
 }

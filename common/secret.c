@@ -27,7 +27,8 @@ open_secret(struct arena *arena, const char *name, const char *directory, const 
 }
 
 const char *
-secret_read(struct arena *arena, const char *name, const char *directory, char *error, size_t error_size)
+secret_read(
+    struct arena *arena, const char *name, const char *directory, char *error, size_t error_size)
 {
 	char bytes[SECRET_SIZE_MAX + 1];
 	const char *path, *result = NULL;
@@ -48,7 +49,9 @@ secret_read(struct arena *arena, const char *name, const char *directory, char *
 		goto out;
 	}
 	if ((st.st_mode & S_IROTH) != 0) {
-		snprintf(error, error_size, "\"%s\" can be read by everybody on this machine; run: chmod o= '%s'", path, path);
+		snprintf(error, error_size,
+		    "\"%s\" can be read by everybody on this machine; run: chmod o= '%s'", path,
+		    path);
 		goto out;
 	}
 	while (len < sizeof(bytes)) {
@@ -57,7 +60,8 @@ secret_read(struct arena *arena, const char *name, const char *directory, char *
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			snprintf(error, error_size, "could not read \"%s\": %s", path, strerror(errno));
+			snprintf(error, error_size, "could not read \"%s\": %s", path,
+			    strerror(errno));
 			goto out;
 		}
 		if (n == 0)
@@ -65,13 +69,16 @@ secret_read(struct arena *arena, const char *name, const char *directory, char *
 		len += (size_t)n;
 	}
 	if (len > SECRET_SIZE_MAX) {
-		snprintf(error, error_size, "\"%s\" is larger than %d bytes; it must hold the password and nothing else", path, SECRET_SIZE_MAX);
+		snprintf(error, error_size,
+		    "\"%s\" is larger than %d bytes; it must hold the password and nothing else",
+		    path, SECRET_SIZE_MAX);
 		goto out;
 	}
 	if (len > 0 && bytes[len - 1] == '\n')
 		len--;
 	if (memchr(bytes, '\0', len) != NULL) {
-		snprintf(error, error_size, "\"%s\" has a NUL byte in it; it must hold the password as text", path);
+		snprintf(error, error_size,
+		    "\"%s\" has a NUL byte in it; it must hold the password as text", path);
 		goto out;
 	}
 	if (len == 0) {

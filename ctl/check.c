@@ -12,7 +12,8 @@
 enum { OPTION_CONFIG, OPTION_LIST_KEYS };
 static const struct program_option options[] = {
 	[OPTION_CONFIG] = CTL_CONFIG_OPTION,
-	[OPTION_LIST_KEYS] = { 0, "list-keys", NULL, "print all keys: path, type, values, default, meaning; tabs between" },
+	[OPTION_LIST_KEYS] = { 0, "list-keys", NULL,
+	    "print all keys: path, type, values, default, meaning; tabs between" },
 };
 
 struct arguments { const char *config; bool list_keys; };
@@ -32,9 +33,18 @@ static const char *
 type_name(enum key_type type)
 {
 	static const char *const name[] = {
-		[KEY_TEXT] = "text", [KEY_WORD] = "word", [KEY_BOOL] = "boolean", [KEY_INT] = "number", [KEY_DURATION] = "duration",
-		[KEY_SIZE] = "size", [KEY_TEXTS] = "texts", [KEY_DURATIONS] = "durations", [KEY_GROUP] = "group", [KEY_GROUPS] = "named groups",
-		[KEY_GROUP_LIST] = "list of groups", [KEY_FREE] = "group",
+		[KEY_TEXT] = "text",
+		[KEY_WORD] = "word",
+		[KEY_BOOL] = "boolean",
+		[KEY_INT] = "number",
+		[KEY_DURATION] = "duration",
+		[KEY_SIZE] = "size",
+		[KEY_TEXTS] = "texts",
+		[KEY_DURATIONS] = "durations",
+		[KEY_GROUP] = "group",
+		[KEY_GROUPS] = "named groups",
+		[KEY_GROUP_LIST] = "list of groups",
+		[KEY_FREE] = "group",
 	};
 
 	return name[type];
@@ -51,7 +61,8 @@ list_keys(void)
 
 		if ((key->flags & KEY_REQUIRED) != 0)
 			fallback = "required";
-		printf("%s\t%s\t%s\t%s\t%s\n", key->path, type_name(key->type), config_keys_allowed(key, &arena), fallback != NULL ? fallback : "",
+		printf("%s\t%s\t%s\t%s\t%s\n", key->path, type_name(key->type),
+		    config_keys_allowed(key, &arena), fallback != NULL ? fallback : "",
 		    key->manual);
 	}
 	arena_release(&arena);
@@ -60,7 +71,8 @@ list_keys(void)
 
 /* Empty is libpq's environment, or none at all. */
 static bool
-check_conninfo(const char *file, int line, const char *section, const char *name, const char *conninfo)
+check_conninfo(
+    const char *file, int line, const char *section, const char *name, const char *conninfo)
 {
 	char error[512];
 
@@ -92,10 +104,12 @@ int
 ctl_check(int argc, char **argv)
 {
 	struct arguments a = { program_default_config(), false };
-	int first = program_options(argc, argv, "pawlctl check", "[-c FILE]", options, ARRAY_SIZE(options), set, &a);
+	int first = program_options(
+	    argc, argv, "pawlctl check", "[-c FILE]", options, ARRAY_SIZE(options), set, &a);
 
 	if (first < argc)
-		return ctl_fail(EX_USAGE, "check", "\"%s\" is too much; the configuration is said with -c", argv[first]);
+		return ctl_fail(EX_USAGE, "check",
+		    "\"%s\" is too much; the configuration is said with -c", argv[first]);
 	if (a.list_keys)
 		return list_keys();
 	return ctl_end(check_file(a.config, check_more), "check");

@@ -44,10 +44,12 @@ static const char *
 synopsis(void)
 {
 	static char text[1024];
-	size_t len = (size_t)snprintf(text, sizeof(text), "COMMAND [ARGUMENT]...\n\ncommands (each has --help):");
+	size_t len = (size_t)snprintf(text, sizeof(text), "COMMAND [ARGUMENT]...\n\n"
+	    "commands (each has --help):");
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands) && len < sizeof(text); i++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "\n  %-24s  %s", commands[i].name, commands[i].help);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "\n  %-24s  %s",
+		    commands[i].name, commands[i].help);
 	return text;
 }
 

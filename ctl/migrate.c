@@ -12,7 +12,8 @@ enum { OPTION_CONFIG, OPTION_PRINT, OPTION_ROLES };
 static const struct program_option options[] = {
 	[OPTION_CONFIG] = CTL_CONFIG_OPTION,
 	[OPTION_PRINT] = { 0, "print", NULL, "print the statements, touch nothing" },
-	[OPTION_ROLES] = { 0, "roles", NULL, "print the statements that make the roles (they need CREATEROLE), touch nothing" },
+	[OPTION_ROLES] = { 0, "roles", NULL,
+	    "print the statements that make the roles (they need CREATEROLE), touch nothing" },
 };
 
 struct arguments { const char *config; bool print, roles; };
@@ -34,8 +35,9 @@ static int
 print_migrations(void)
 {
 	for (const struct schema_migration *m = schema_migrations; m->number != 0; m++)
-		printf("-- %03d-%s\nbegin;\n\n%s\ninsert into pawl.schema_version (number, name) values (%d, '%s');\ncommit;\n\n", m->number, m->name,
-		    m->sql, m->number, m->name);
+		printf("-- %03d-%s\nbegin;\n\n%s\n"
+		       "insert into pawl.schema_version (number, name) values (%d, '%s');\ncommit;\n\n",
+		    m->number, m->name, m->sql, m->number, m->name);
 	return ctl_end(EX_OK, "migrate");
 }
 
@@ -65,9 +67,11 @@ migrate(struct target *t)
 	int status = EX_OK;
 
 	if (pg_connect(pg, CONNECT_MS, &error) < 0)
-		status = ctl_fail(EX_UNAVAILABLE, "migrate", "%s: could not connect: %s", t->what, error.text);
+		status = ctl_fail(
+		    EX_UNAVAILABLE, "migrate", "%s: could not connect: %s", t->what, error.text);
 	else if (schema_migrate(pg, print_done, t, &error) < 0)
-		status = ctl_fail(status_of(&error), "migrate", "%s: could not migrate: %s", t->what, error.text);
+		status = ctl_fail(
+		    status_of(&error), "migrate", "%s: could not migrate: %s", t->what, error.text);
 	else if (!t->changed)
 		printf("%s: up to date\n", t->what);
 	pg_free(&pg);
@@ -75,12 +79,15 @@ migrate(struct target *t)
 }
 
 static void
-add_target(struct target *targets, size_t *count, struct arena *arena, const char *section, const char *name, const char *conninfo)
+add_target(struct target *targets, size_t *count, struct arena *arena, const char *section,
+    const char *name, const char *conninfo)
 {
 	for (size_t i = 0; i < *count; i++)
 		if (strcmp(targets[i].conninfo, conninfo) == 0)
 			return;
-	targets[(*count)++] = (struct target){ .what = arena_printf(arena, "database of %s.%s", section, name), .conninfo = conninfo };
+	targets[(*count)++] =
+	    (struct target){ .what = arena_printf(arena, "database of %s.%s", section, name),
+		    .conninfo = conninfo };
 }
 
 /* Every database that holds an inbox or an outbox, once. */
@@ -97,12 +104,15 @@ migrate_all(const char *file)
 		return EX_CONFIG;
 	targets = arena_array(&arena, config->queue_count + config->outbox_count, sizeof(*targets));
 	for (size_t i = 0; i < config->outbox_count; i++)
-		add_target(targets, &count, &arena, "outboxes", config->outboxes[i].name, config->outboxes[i].conninfo);
+		add_target(targets, &count, &arena, "outboxes", config->outboxes[i].name,
+		    config->outboxes[i].conninfo);
 	for (size_t i = 0; i < config->queue_count; i++)
 		if (config->queues[i].dedup == DEDUP_POSTGRES)
-			add_target(targets, &count, &arena, "queues", config->queues[i].name, config->queues[i].conninfo);
+			add_target(targets, &count, &arena, "queues", config->queues[i].name,
+			    config->queues[i].conninfo);
 	if (count == 0)
-		status = ctl_fail(EX_CONFIG, "migrate", "%s names no database: it has neither outboxes nor queues that need one", file);
+		status = ctl_fail(EX_CONFIG, "migrate",
+		    "%s names no database: it has neither outboxes nor queues that need one", file);
 	for (size_t i = 0; i < count; i++) {
 		int rc = migrate(&targets[i]);
 
@@ -118,12 +128,14 @@ int
 ctl_migrate(int argc, char **argv)
 {
 	struct arguments a = { NULL, false, false };
-	int first = program_options(argc, argv, "pawlctl migrate", "[CONNINFO | -c FILE] [--print | --roles]", options, ARRAY_SIZE(options), set, &a);
+	int first = program_options(argc, argv, "pawlctl migrate",
+	    "[CONNINFO | -c FILE] [--print | --roles]", options, ARRAY_SIZE(options), set, &a);
 	int operands = argc - first;
 	char error[512];
 
 	if (operands > 1 || (operands == 1 && a.config != NULL))
-		return ctl_fail(EX_USAGE, "migrate", "give one connection string in quotes, or a configuration with -c");
+		return ctl_fail(EX_USAGE, "migrate",
+		    "give one connection string in quotes, or a configuration with -c");
 	if (a.print && a.roles)
 		return ctl_fail(EX_USAGE, "migrate", "--print and --roles do not go together");
 	if (a.print)
@@ -133,8 +145,10 @@ ctl_migrate(int argc, char **argv)
 		return ctl_end(EX_OK, "migrate");
 	}
 	if (operands == 0)
-		return ctl_end(migrate_all(a.config != NULL ? a.config : program_default_config()), "migrate");
+		return ctl_end(
+		    migrate_all(a.config != NULL ? a.config : program_default_config()), "migrate");
 	if (pg_conninfo_check(argv[first], error, sizeof(error)) < 0)
 		return ctl_fail(EX_USAGE, "migrate", "%s", error);
-	return ctl_end(migrate(&(struct target){ .what = "database", .conninfo = argv[first] }), "migrate");
+	return ctl_end(
+	    migrate(&(struct target){ .what = "database", .conninfo = argv[first] }), "migrate");
 }

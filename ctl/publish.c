@@ -19,10 +19,13 @@ enum { ANSWER_MS = 30 * 1000, BODY_MAX = 512 * 1024 * 1024, HEADERS_MAX = 100 };
 enum { OPTION_CONFIG, OPTION_TYPE, OPTION_ID, OPTION_HEADER, OPTION_CONTENT_TYPE };
 static const struct program_option options[] = {
 	[OPTION_CONFIG] = CTL_CONFIG_OPTION,
-	[OPTION_TYPE] = { 't', "type", "TYPE", "the message's type, by which handlers are chosen; needed" },
-	[OPTION_ID] = { 0, "id", "ID", "message_id, by which duplicates are known (default: a new UUID)" },
+	[OPTION_TYPE] = { 't', "type", "TYPE",
+	    "the message's type, by which handlers are chosen; needed" },
+	[OPTION_ID] = { 0, "id", "ID",
+	    "message_id, by which duplicates are known (default: a new UUID)" },
 	[OPTION_HEADER] = { 'H', "header", "NAME=VALUE", "a header; may be given several times" },
-	[OPTION_CONTENT_TYPE] = { 0, "content-type", "TYPE", "content type (default: application/json if the body is JSON)" },
+	[OPTION_CONTENT_TYPE] = { 0, "content-type", "TYPE",
+	    "content type (default: application/json if the body is JSON)" },
 };
 
 struct publish {
@@ -66,8 +69,9 @@ set(void *arg, size_t index, const char *value)
 		else if (p->header_count == HEADERS_MAX)
 			p->too_many_headers = true;
 		else
-			p->headers[p->header_count++] = (struct amqp_header){ .kind = AMQP_STRING, .name = strndup(value, (size_t)(equals - value)),
-			    .text = slice_of(equals + 1) };
+			p->headers[p->header_count++] = (struct amqp_header){ .kind = AMQP_STRING,
+				.name = strndup(value, (size_t)(equals - value)),
+				.text = slice_of(equals + 1) };
 		break;
 	}
 }
@@ -96,9 +100,18 @@ on_ready(void *arg)
 {
 	struct publish *p = arg;
 	struct amqp_message message = {
-		.exchange = slice_of(p->exchange), .routing_key = slice_of(p->key), .message_id = slice_of(p->id), .type = slice_of(p->type),
-		.content_type = slice_of(p->content_type), .app_id = slice_of("pawlctl"), .timestamp_s = clock_wall_now().ms / 1000, .priority = -1,
-		.headers = p->headers, .header_count = p->header_count, .body = p->body.data, .body_size = p->body.len,
+		.exchange = slice_of(p->exchange),
+		.routing_key = slice_of(p->key),
+		.message_id = slice_of(p->id),
+		.type = slice_of(p->type),
+		.content_type = slice_of(p->content_type),
+		.app_id = slice_of("pawlctl"),
+		.timestamp_s = clock_wall_now().ms / 1000,
+		.priority = -1,
+		.headers = p->headers,
+		.header_count = p->header_count,
+		.body = p->body.data,
+		.body_size = p->body.len,
 	};
 	char error[512];
 
@@ -128,14 +141,18 @@ on_outcome(void *arg, void *token, enum amqp_outcome outcome, int code, struct s
 		break;
 	case AMQP_RETURNED:
 		if (p->exchange[0] == '\0')
-			end(p, EX_UNAVAILABLE, "there is no queue \"%s\" (%d %.*s); pawl-worker declares its queues when it starts", p->key, code,
-			    (int)text.len, text.data);
+			end(p, EX_UNAVAILABLE,
+			    "there is no queue \"%s\" (%d %.*s); pawl-worker declares its queues when it starts",
+			    p->key, code, (int)text.len, text.data);
 		else
-			end(p, EX_UNAVAILABLE, "no queue is bound to exchange \"%s\" for the routing key \"%s\" (%d %.*s); pawl-worker makes the "
-			    "bindings of its queues when it starts", p->exchange, p->key, code, (int)text.len, text.data);
+			end(p, EX_UNAVAILABLE,
+			    "no queue is bound to exchange \"%s\" for the routing key \"%s\" (%d %.*s); pawl-worker makes the "
+			    "bindings of its queues when it starts",
+			    p->exchange, p->key, code, (int)text.len, text.data);
 		break;
 	case AMQP_NACKED:
-		end(p, EX_UNAVAILABLE, "the broker could not take the message now (a full queue, or no majority of its nodes); try again");
+		end(p, EX_UNAVAILABLE,
+		    "the broker could not take the message now (a full queue, or no majority of its nodes); try again");
 		break;
 	}
 }
@@ -148,7 +165,9 @@ on_down(void *arg, const struct amqp_error *error)
 	if (error->connection || !p->published)
 		return;		/* on_lost has it */
 	if (error->code == 404)
-		end(p, EX_UNAVAILABLE, "there is no exchange \"%s\"; it must be declared first, as by a pawl-worker whose queue binds to it", p->exchange);
+		end(p, EX_UNAVAILABLE,
+		    "there is no exchange \"%s\"; it must be declared first, as by a pawl-worker whose queue binds to it",
+		    p->exchange);
 	else
 		end(p, EX_UNAVAILABLE, "the broker refused the message: %s", error->text);
 }
@@ -160,7 +179,8 @@ on_lost(void *arg, const struct amqp_error *error)
 
 	p->failures++;
 	if (p->published)
-		end(p, EX_UNAVAILABLE, "the connection was lost before the broker's answer; whether it has the message is not known (message_id %s): %s",
+		end(p, EX_UNAVAILABLE,
+		    "the connection was lost before the broker's answer; whether it has the message is not known (message_id %s): %s",
 		    p->id, error->text);
 	else if (error->configuration)
 		end(p, EX_CONFIG, "%s", error->text);
@@ -174,7 +194,9 @@ on_blocked(void *arg, bool blocked, struct slice reason)
 	struct publish *p = arg;
 
 	if (blocked && !p->blocked)
-		fprintf(stderr, "pawlctl publish: the broker takes no messages now (%.*s); waiting\n", (int)reason.len, reason.data);
+		fprintf(stderr,
+		    "pawlctl publish: the broker takes no messages now (%.*s); waiting\n",
+		    (int)reason.len, reason.data);
 	p->blocked = blocked;
 }
 
@@ -189,8 +211,11 @@ on_time(void *arg)
 {
 	struct publish *p = arg;
 
-	end(p, EX_UNAVAILABLE, p->published ? "the broker did not confirm within %d s; whether it has the message is not known" :
-	    "the broker did not answer within %d s", ANSWER_MS / 1000);
+	end(p, EX_UNAVAILABLE,
+	    p->published
+		? "the broker did not confirm within %d s; whether it has the message is not known"
+		: "the broker did not answer within %d s",
+	    ANSWER_MS / 1000);
 }
 
 /* EXCHANGE/KEY, or the name of a queue: of a group in the configuration, else at the broker. */
@@ -213,7 +238,8 @@ read_input(struct buf *body)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return ctl_fail(EX_IOERR, "publish", "could not read standard input: %s", strerror(errno));
+			return ctl_fail(EX_IOERR, "publish", "could not read standard input: %s",
+			    strerror(errno));
 		if (n == 0)
 			return EX_OK;
 		body->len += (size_t)n;
@@ -232,18 +258,31 @@ new_uuid(void)
 		abort();	/* never with 16 bytes */
 	b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
 	b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-	return xasprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],
-	    b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	return xasprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+	    b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
+	    b[14], b[15]);
 }
 
 static int
 publish(struct publish *p, const struct config *config)
 {
-	const struct amqp_publisher_events events = { .connected = on_connected, .lost = on_lost, .blocked = on_blocked };
-	const struct amqp_channel_events channel_events = { .ready = on_ready, .outcome = on_outcome, .down = on_down };
-	const struct amqp_conn_options conn = { .uris = config->uris, .uri_count = config->uri_count, .password = config->password,
-	    .ca_file = config->ca_file, .cert_file = config->cert_file, .key_file = config->key_file, .name = "pawlctl publish",
-	    .product = "pawlctl", .version = PACKAGE_VERSION, .heartbeat_s = config->heartbeat_s, .connect_timeout_ms = 5000 };
+	const struct amqp_publisher_events events = {
+		.connected = on_connected, .lost = on_lost, .blocked = on_blocked
+	};
+	const struct amqp_channel_events channel_events = {
+		.ready = on_ready, .outcome = on_outcome, .down = on_down
+	};
+	const struct amqp_conn_options conn = { .uris = config->uris,
+		.uri_count = config->uri_count,
+		.password = config->password,
+		.ca_file = config->ca_file,
+		.cert_file = config->cert_file,
+		.key_file = config->key_file,
+		.name = "pawlctl publish",
+		.product = "pawlctl",
+		.version = PACKAGE_VERSION,
+		.heartbeat_s = config->heartbeat_s,
+		.connect_timeout_ms = 5000 };
 	struct amqp_publisher *publisher;
 
 	p->loop = loop_new();
@@ -269,15 +308,19 @@ ctl_publish(int argc, char **argv)
 	int first, operands, status = EX_OK;
 
 	p.config_file = program_default_config();
-	first = program_options(argc, argv, "pawlctl publish", "[-c FILE] --type TYPE [OPTION]... QUEUE|EXCHANGE/KEY [BODY|-]", options,
+	first = program_options(argc, argv, "pawlctl publish",
+	    "[-c FILE] --type TYPE [OPTION]... QUEUE|EXCHANGE/KEY [BODY|-]", options,
 	    ARRAY_SIZE(options), set, &p);
 	operands = argc - first;
 	if (operands < 1 || operands > 2)
-		return ctl_fail(EX_USAGE, "publish", "say where to: a queue's name, or EXCHANGE/KEY; then the body, or - to read it from standard input");
+		return ctl_fail(EX_USAGE, "publish",
+		    "say where to: a queue's name, or EXCHANGE/KEY; then the body, or - to read it from standard input");
 	if (p.type == NULL || p.type[0] == '\0')
-		return ctl_fail(EX_USAGE, "publish", "--type is missing: handlers are chosen by it");
+		return ctl_fail(
+		    EX_USAGE, "publish", "--type is missing: handlers are chosen by it");
 	if (p.bad_header != NULL)
-		return ctl_fail(EX_USAGE, "publish", "header \"%s\" is not of the form NAME=VALUE", p.bad_header);
+		return ctl_fail(EX_USAGE, "publish", "header \"%s\" is not of the form NAME=VALUE",
+		    p.bad_header);
 	if (p.too_many_headers)
 		return ctl_fail(EX_USAGE, "publish", "more than %d headers", HEADERS_MAX);
 	if (p.id != NULL && p.id[0] == '\0')
@@ -292,8 +335,10 @@ ctl_publish(int argc, char **argv)
 		buf_puts(&p.body, argv[first + 1]);
 	if (p.id == NULL)
 		p.id = new_uuid();
-	if (p.content_type == NULL)
-		p.content_type = p.body.len > 0 && json_scan_check((struct slice){ p.body.data, p.body.len }, NULL) == JSON_OK ? "application/json" : "";
+	if (p.content_type == NULL && json_scan_check((struct slice){ p.body.data, p.body.len }, NULL) == JSON_OK)
+		p.content_type = "application/json";
+	else if (p.content_type == NULL)
+		p.content_type = "";
 	if (status == EX_OK)
 		status = publish(&p, config);
 	buf_release(&p.body);

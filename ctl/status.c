@@ -18,7 +18,8 @@ enum { OPTION_CONFIG, OPTION_JSON, OPTION_WATCH };
 static const struct program_option options[] = {
 	[OPTION_CONFIG] = CTL_CONFIG_OPTION,
 	[OPTION_JSON] = { 0, "json", NULL, "print JSON" },
-	[OPTION_WATCH] = { 'w', "watch", NULL, "again every second, with rates, until interrupted" },
+	[OPTION_WATCH] = { 'w', "watch", NULL,
+	    "again every second, with rates, until interrupted" },
 };
 
 struct arguments { const char *config; bool json, watch; };
@@ -58,7 +59,8 @@ status_total(const struct stats_page *page)
 {
 	if (atomic_load(&page->kind) == STATS_PAGE_OUTBOX)
 		return status_number(&page->outbox.confirmed);
-	return status_outcome(&page->queue, STATS_DONE) + status_outcome(&page->queue, STATS_DUPLICATE) +
+	return status_outcome(&page->queue, STATS_DONE) +
+	    status_outcome(&page->queue, STATS_DUPLICATE) +
 	    status_outcome(&page->queue, STATS_IGNORED) + status_outcome(&page->queue, STATS_DEAD);
 }
 
@@ -124,11 +126,13 @@ look_at_pages(struct status *s, struct status_part *part)
 
 		if (kind != STATS_PAGE_QUEUE && kind != STATS_PAGE_OUTBOX)
 			continue;
-		state = kind == STATS_PAGE_QUEUE ? queue_state(&page->queue) : outbox_state(&page->outbox);
 		if (!part->running || silence_ms(page, s->now_ms) > STATUS_PAGE_SILENT_MS)
 			state = "down";
-		part->pages[part->page_count++] = (struct status_page){ .name = clean(s->arena, page->name), .state = state, .page = page,
-		    .good = strcmp(state, "consuming") == 0 || strcmp(state, "leading") == 0 || strcmp(state, "standby") == 0, .rate = -1 };
+		else if (kind == STATS_PAGE_QUEUE)
+			state = queue_state(&page->queue);
+		else
+			state = outbox_state(&page->outbox);
+		part->pages[part->page_count++] = (struct status_page){ clean(s->arena, page->name), state, page, -1 };
 	}
 }
 
@@ -161,7 +165,7 @@ static void
 look_at_part(struct status *s, struct status_part *part, const struct config *config)
 {
 	const char *const *dirs = config_run_dirs(config, s->arena);
-	const char *looked = "", *problem = NULL, *why = NULL;
+	const char *looked = NULL, *problem = NULL, *why = NULL, *path;
 	char error[512];
 
 	for (size_t i = 0; dirs[i] != NULL && !part->running; i++) {
@@ -172,8 +176,9 @@ look_at_part(struct status *s, struct status_part *part, const struct config *co
 			again |= strcmp(dirs[i], dirs[j]) == 0;
 		if (again)
 			continue;
-		looked = arena_printf(s->arena, "%s%s%s", looked, looked[0] == '\0' ? "" : ", ", dirs[i]);
-		if (access(arena_printf(s->arena, "%s/%s.%s.stats", dirs[i], part->name, part->program), F_OK) < 0)
+		looked = looked == NULL ? dirs[i] : arena_printf(s->arena, "%s, %s", looked, dirs[i]);
+		path = arena_printf(s->arena, "%s/%s.%s.stats", dirs[i], part->name, part->program);
+		if (access(path, F_OK) < 0)
 			continue;
 		file = stats_open(dirs[i], part->program, part->name, error, sizeof(error));
 		if (file == NULL) {
@@ -192,8 +197,10 @@ look_at_part(struct status *s, struct status_part *part, const struct config *co
 	}
 	if (part->file != NULL)
 		look_at_pages(s, part);
+	else if (problem != NULL)
+		part->why = problem;
 	else
-		part->why = problem != NULL ? problem : arena_printf(s->arena, "no %s.%s.stats in %s", part->name, part->program, looked);
+		part->why = arena_printf(s->arena, "no %s.%s.stats in %s", part->name, part->program, looked);
 }
 
 static void
@@ -210,22 +217,28 @@ set_rates(const struct status *s, struct status_part *part, struct past *past)
 		snprintf(pages[i].name, sizeof(pages[i].name), "%s", page->name);
 		pages[i].total = status_total(page->page);
 		for (size_t j = 0; comparable && j < past->count; j++)
-			if (strcmp(past->pages[j].name, pages[i].name) == 0 && pages[i].total >= past->pages[j].total)
-				page->rate = (double)(pages[i].total - past->pages[j].total) / seconds;
+			if (strcmp(past->pages[j].name, pages[i].name) == 0 &&
+			    pages[i].total >= past->pages[j].total)
+				page->rate =
+				    (double)(pages[i].total - past->pages[j].total) / seconds;
 	}
 	free(past->pages);
 	*past = (struct past){ .pages = pages, .count = part->page_count, .started_ms = started_ms, .seen_ms = s->now_ms };
 }
 
-/* Of a part of one queue. */
+/* Where the past of a part is kept: parts of one queue come and go. */
 static size_t
-queue_index(const struct config *config, const struct status_part *part)
+past_index(const struct config *config, const struct status *s, size_t part)
 {
 	size_t i = 0;
 
-	while (i + 1 < config->queue_count && strcmp(part->name + strlen(config->name) + 1, config->queues[i].name) != 0)
+	if (part < PARTS_FIXED)
+		return part;
+	const char *queue = s->parts[part].name + strlen(config->name) + 1;
+
+	while (i + 1 < config->queue_count && strcmp(queue, config->queues[i].name) != 0)
 		i++;
-	return i;
+	return PARTS_FIXED + i;
 }
 
 static void
@@ -234,15 +247,18 @@ look_at_parts(struct status *s, const struct config *config)
 	bool all_single = config->queue_count > 0;
 
 	s->parts = arena_array(s->arena, PARTS_FIXED + config->queue_count, sizeof(*s->parts));
-	s->parts[0] = (struct status_part){ .program = "worker", .name = config->name, .wanted = config->queue_count > 0 };
-	s->parts[1] = (struct status_part){ .program = "relay", .name = config->name, .wanted = config->outbox_count > 0 };
 	s->part_count = PARTS_FIXED;
-	for (size_t i = 0; i < PARTS_FIXED; i++)
+	for (size_t i = 0; i < PARTS_FIXED; i++) {
+		s->parts[i].program = i == 0 ? "worker" : "relay";
+		s->parts[i].name = config->name;
+		s->parts[i].wanted = (i == 0 ? config->queue_count : config->outbox_count) > 0;
 		look_at_part(s, &s->parts[i], config);
+	}
 	for (size_t i = 0; i < config->queue_count; i++) {	/* pawl-worker --queue */
 		struct status_part *part = &s->parts[s->part_count];
 
-		*part = (struct status_part){ .program = "worker", .name = arena_printf(s->arena, "%s.%s", config->name, config->queues[i].name) };
+		part->program = "worker";
+		part->name = arena_printf(s->arena, "%s.%s", config->name, config->queues[i].name);
 		look_at_part(s, part, config);
 		all_single &= part->running;
 		if (part->file != NULL)
@@ -263,7 +279,7 @@ look(const struct config *config, const struct arguments *a, struct past *past)
 	look_at_parts(&s, config);
 	for (size_t i = 0; i < s.part_count; i++) {
 		if (a->watch)
-			set_rates(&s, &s.parts[i], &past[i < PARTS_FIXED ? i : PARTS_FIXED + queue_index(config, &s.parts[i])]);
+			set_rates(&s, &s.parts[i], &past[past_index(config, &s, i)]);
 		if (s.parts[i].wanted && !s.parts[i].running)
 			status = EX_UNAVAILABLE;
 	}
@@ -284,12 +300,14 @@ ctl_status(int argc, char **argv)
 {
 	struct arguments a = { program_default_config(), false, false };
 	struct past *past;
-	int first = program_options(argc, argv, "pawlctl status", "[-c FILE] [--json] [--watch]", options, ARRAY_SIZE(options), set, &a);
+	int first = program_options(argc, argv, "pawlctl status", "[-c FILE] [--json] [--watch]",
+	    options, ARRAY_SIZE(options), set, &a);
 	struct config *config;
 	int status;
 
 	if (first < argc)
-		return ctl_fail(EX_USAGE, "status", "\"%s\" is too much; the configuration is said with -c", argv[first]);
+		return ctl_fail(EX_USAGE, "status",
+		    "\"%s\" is too much; the configuration is said with -c", argv[first]);
 	config = program_config(a.config);
 	if (config == NULL)
 		return EX_CONFIG;

@@ -13,7 +13,6 @@ enum { STATUS_SILENT_MS = 10 * 1000, STATUS_PAGE_SILENT_MS = 5 * 1000 };
 /* One queue or outbox as it was seen; numbers are since the program's start. */
 struct status_page {
 	const char *name, *state;		/* "consuming", "no slots", "no broker", "down"; "leading", "standby" ... */
-	bool good;
 	const struct stats_page *page;
 	double rate;				/* messages per second since the last look; < 0: this is the first one */
 };

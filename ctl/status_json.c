@@ -48,7 +48,8 @@ put_handlers(struct json *j, const struct stats_queue *q)
 		o = json_append_object(handlers);
 		json_put_text(o, "name", unhandled ? "" : h->name);
 		for (int outcome = 0; outcome < STATS_OUTCOMES; outcome++)
-			put_number(o, stats_outcome_text((enum stats_outcome)outcome), &h->outcome[outcome]);
+			put_number(o, stats_outcome_text((enum stats_outcome)outcome),
+			    &h->outcome[outcome]);
 		put_histogram(o, "handle", &h->handle);
 	}
 }
@@ -56,15 +57,18 @@ put_handlers(struct json *j, const struct stats_queue *q)
 static void
 put_queue(struct json *j, const struct status_page *p)
 {
-	static const char *const deaths[] = { [STATS_DEATH_CRASH] = "crash", [STATS_DEATH_TIMEOUT] = "timeout", [STATS_DEATH_EXIT] = "exit",
-	    [STATS_DEATH_PROTOCOL] = "protocol" };
+	static const char *const deaths[] = { [STATS_DEATH_CRASH] = "crash",
+		[STATS_DEATH_TIMEOUT] = "timeout",
+		[STATS_DEATH_EXIT] = "exit",
+		[STATS_DEATH_PROTOCOL] = "protocol" };
 	const struct stats_queue *q = &p->page->queue;
 	struct json *slot_deaths;
 
 	_Static_assert(ARRAY_SIZE(deaths) == STATS_DEATHS, "a name for each death");
 	put_page(j, p);
 	for (int outcome = 0; outcome < STATS_OUTCOMES; outcome++)
-		json_put_int(j, stats_outcome_text((enum stats_outcome)outcome), (int64_t)status_outcome(q, (enum stats_outcome)outcome));
+		json_put_int(j, stats_outcome_text((enum stats_outcome)outcome),
+		    (int64_t)status_outcome(q, (enum stats_outcome)outcome));
 	put_number(j, "in_flight", &q->in_flight);
 	put_number(j, "waiting", &q->waiting);
 	put_number(j, "slots", &q->slots);

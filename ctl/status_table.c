@@ -46,7 +46,8 @@ print(const struct table *t)
 				width[i] = (int)strlen(t->cells[row * COLUMNS_MAX + i]);
 	for (size_t row = 0; row < t->rows; row++) {
 		for (size_t i = 0; i < t->columns; i++)
-			printf("  %*s", i < 2 ? -width[i] : width[i], t->cells[row * COLUMNS_MAX + i]);
+			printf("  %*s", i < 2 ? -width[i] : width[i],
+			    t->cells[row * COLUMNS_MAX + i]);
 		putchar('\n');
 	}
 }
@@ -68,7 +69,9 @@ ago(struct arena *arena, int64_t ms)
 static const char *
 rate(struct arena *arena, double per_second)
 {
-	return per_second < 0 ? "-" : arena_printf(arena, per_second < 10 ? "%.1f" : "%.0f", per_second);
+	if (per_second < 0)
+		return "-";
+	return arena_printf(arena, per_second < 10 ? "%.1f" : "%.0f", per_second);
 }
 
 static const char *
@@ -86,10 +89,11 @@ duration(struct arena *arena, int64_t us)
 static void
 print_queues(const struct status *s, const struct status_part *part)
 {
-	static const char *const names[] = { "QUEUE", "STATE", "SLOTS", "IN WORK", "WAITING", "DONE", "DUPLICATE", "IGNORED", "SNOOZED", "RETRIED",
-	    "DEAD", "CRASHED", "TIMEOUT", "PER SECOND", "LAG 95%" };
-	static const enum stats_outcome outcomes[] = { STATS_DONE, STATS_DUPLICATE, STATS_IGNORED, STATS_SNOOZED, STATS_RETRIED, STATS_DEAD,
-	    STATS_CRASHED, STATS_TIMEOUT };
+	static const char *const names[] = { "QUEUE", "STATE", "SLOTS", "IN WORK", "WAITING",
+		"DONE", "DUPLICATE", "IGNORED", "SNOOZED", "RETRIED", "DEAD", "CRASHED", "TIMEOUT",
+		"PER SECOND", "LAG 95%" };
+	static const enum stats_outcome outcomes[] = { STATS_DONE, STATS_DUPLICATE, STATS_IGNORED,
+		STATS_SNOOZED, STATS_RETRIED, STATS_DEAD, STATS_CRASHED, STATS_TIMEOUT };
 	struct table t;
 
 	_Static_assert(ARRAY_SIZE(names) <= COLUMNS_MAX, "a column for each name");
@@ -101,11 +105,13 @@ print_queues(const struct status *s, const struct status_part *part)
 
 		cell(&t, column++, "%s", p->name);
 		cell(&t, column++, "%s", p->state);
-		cell(&t, column++, "%llu/%llu", (unsigned long long)status_number(&q->slots_ready), (unsigned long long)status_number(&q->slots));
+		cell(&t, column++, "%llu/%llu", (unsigned long long)status_number(&q->slots_ready),
+		    (unsigned long long)status_number(&q->slots));
 		cell(&t, column++, "%llu", (unsigned long long)status_number(&q->in_flight));
 		cell(&t, column++, "%llu", (unsigned long long)status_number(&q->waiting));
 		for (size_t j = 0; j < ARRAY_SIZE(outcomes); j++)
-			cell(&t, column++, "%llu", (unsigned long long)status_outcome(q, outcomes[j]));
+			cell(&t, column++, "%llu",
+			    (unsigned long long)status_outcome(q, outcomes[j]));
 		cell(&t, column++, "%s", rate(s->arena, p->rate));
 		cell(&t, column++, "%s", duration(s->arena, status_quantile_us(&q->lag, 0.95)));
 	}
@@ -115,8 +121,9 @@ print_queues(const struct status *s, const struct status_part *part)
 static void
 print_outboxes(const struct status *s, const struct status_part *part)
 {
-	static const char *const names[] = { "OUTBOX", "STATE", "PENDING", "OLDEST", "IN FLIGHT", "PUBLISHED", "CONFIRMED", "DELETED", "RETURNED",
-	    "NACKED", "REFUSED", "HELD", "PER SECOND", "CONFIRM 95%" };
+	static const char *const names[] = { "OUTBOX", "STATE", "PENDING", "OLDEST", "IN FLIGHT",
+		"PUBLISHED", "CONFIRMED", "DELETED", "RETURNED", "NACKED", "REFUSED", "HELD",
+		"PER SECOND", "CONFIRM 95%" };
 	struct table t;
 
 	_Static_assert(ARRAY_SIZE(names) <= COLUMNS_MAX, "a column for each name");
@@ -124,14 +131,16 @@ print_outboxes(const struct status *s, const struct status_part *part)
 	for (size_t i = 0; i < part->page_count; i++, t.rows++) {
 		const struct status_page *p = &part->pages[i];
 		const struct stats_outbox *o = &p->page->outbox;
-		const _Atomic uint64_t *const numbers[] = { &o->in_flight, &o->published, &o->confirmed, &o->deleted, &o->returned, &o->nacked,
-		    &o->refused, &o->blocked_aggregates };
+		const _Atomic uint64_t *const numbers[] = { &o->in_flight, &o->published,
+			&o->confirmed, &o->deleted, &o->returned, &o->nacked, &o->refused,
+			&o->blocked_aggregates };
 		size_t column = 0;
 
 		cell(&t, column++, "%s", p->name);
 		cell(&t, column++, "%s", p->state);
 		cell(&t, column++, "%llu", (unsigned long long)status_number(&o->pending));
-		cell(&t, column++, "%s", duration(s->arena, (int64_t)status_number(&o->oldest_ms) * 1000));
+		cell(&t, column++, "%s",
+		    duration(s->arena, (int64_t)status_number(&o->oldest_ms) * 1000));
 		for (size_t j = 0; j < ARRAY_SIZE(numbers); j++)
 			cell(&t, column++, "%llu", (unsigned long long)status_number(numbers[j]));
 		cell(&t, column++, "%s", rate(s->arena, p->rate));
@@ -149,11 +158,14 @@ status_print_table(const struct status *s)
 		if (!part->wanted && !part->running && part->file == NULL)
 			continue;
 		if (part->running)
-			printf("pawl-%s \"%s\": running for %s, process %lld, version %.*s\n", part->program, part->name,
-			    ago(s->arena, s->now_ms - atomic_load(&part->file->started_ms)), (long long)atomic_load(&part->file->pid),
-			    STATS_NAME_MAX, part->file->version);
+			printf("pawl-%s \"%s\": running for %s, process %lld, version %.*s\n",
+			    part->program, part->name,
+			    ago(s->arena, s->now_ms - atomic_load(&part->file->started_ms)),
+			    (long long)atomic_load(&part->file->pid), STATS_NAME_MAX,
+			    part->file->version);
 		else
-			printf("pawl-%s \"%s\": not running: %s\n", part->program, part->name, part->why);
+			printf("pawl-%s \"%s\": not running: %s\n", part->program, part->name,
+			    part->why);
 		if (part->page_count == 0)
 			continue;
 		if (strcmp(part->program, "worker") == 0)
