@@ -87,5 +87,10 @@ cmp_ok($db->value(q(select substr(value, 2)::int from seen where what = 'name'))
 $driver->batch($slot, map { good("addr$_", [ sql => 'insert into seen (key, what) values (\'addr\', \'' . ('a' x ($_ % 3)) . "$_')" ]) } 1 .. 50);
 is($db->value(q(select count(distinct what) from seen where key = 'addr')), 50, 'texts are told apart by what they say, not by where they are');
 
+# Much in both directions at once: neither side waits for the other
+my $large = 'z' x 100_000;
+my @large = $driver->batch($slot, map { good("large$_", [ sql => 'select $1::text || $1::text', $large ]) } 1 .. 100);
+is(scalar(grep { $_->{outcome} eq 'done' } @large), 100, '10 MB to the server while 20 MB come back');
+
 $driver->finish;
 done_testing;
