@@ -106,6 +106,26 @@ value_is("case when :/n::int>4 then :/name else 'no' end", 'x', 'operators end a
 	done_with($slot);
 }
 
+# The examples of the manual
+{
+	$db->do(q(create table order_view (id text primary key, customer_id text, total numeric); create table stock (sku text primary key, free int); insert into stock values ('s', 5);
+		create table reservations (order_id text, sku text, quantity int); create table archive (id text, type text, body jsonb)));
+	my $manual = read_file(File::Basename::dirname($0) . '/../man/pawl-sql.7');
+	$manual =~ s/\\-/-/g;
+	my @examples = map { [ map { join('', /"((?:[^"]|""(?!;))*)"/g) } /((?:"[^"]*"\s*)+)/g ] } map { /config: (.*?\};)/s } $manual =~ /\.nf\n(.*?)\.fi/sg;
+	is(scalar(@examples), 5, 'the manual has examples');
+	my $body = '{"id":"1","name":"n","customer_id":"c","total":12.50,"sku":"s","quantity":2,"order_id":"o1"}';
+	$db->do('create table orders (name text, customer_id text)');
+	for my $example (@examples) {
+		my @texts = grep { /^(insert|update|select) / } @$example;
+		my $slot = ready(map { ("statements.[$_]" => $texts[$_]) } 0 .. $#texts);
+		is(put($slot, $body, type => 'T')->{outcome}, 'done', 'an example of the manual') or diag "@texts";
+		done_with($slot);
+	}
+	is_deeply([ $db->row('select (select total from order_view), (select free from stock), (select quantity from reservations), (select payload from pawl.outbox), (select type from archive)') ],
+		[ '12.50', 3, 2, '{"order_id": "o1"}', 'T' ], 'they do what it says');
+}
+
 # Mistakes: where they are, and what is wrong
 sub refused
 {
