@@ -260,6 +260,7 @@ outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, stru
 		wait_for(o, aggregate, b);
 	}
 	aggregate->blocked_seq = row->seq;
+	aggregate->blocked_created_s = row_created_s(row);
 	outbox_drop_aggregate(o, aggregate);
 	*rowp = NULL;
 	buf_release(&key);
@@ -300,6 +301,18 @@ outbox_unblock(struct outbox *o, struct aggregate *aggregate)
 	release_all(o, b);
 }
 
+int64_t
+outbox_blocked_oldest_s(const struct outbox *o)
+{
+	int64_t oldest = INT64_MAX;
+
+	for (const struct blockage *b = o->blocked.head; b != NULL; b = b->next)
+		for (const struct aggregate *aggregate = b->waiting.head; aggregate != NULL; aggregate = aggregate->next)
+			if (aggregate->blocked_created_s > 0 && aggregate->blocked_created_s < oldest)
+				oldest = aggregate->blocked_created_s;
+	return oldest;
+}
+
 void
 outbox_blocked_due(struct outbox *o, struct clock_mono now, struct seq_list *seqs)
 {
@@ -338,6 +351,7 @@ outbox_blocked_row(struct outbox *o, struct row *row)
 			continue;
 		o->blocked.asked[i] = NULL;
 		outbox_keep_row(o, row);
+		outbox_taken_back(o);
 		aggregate_insert(aggregate, row);
 		row->state = ROW_PROBE;
 		row_list_append(&o->window.probes, row);
@@ -354,6 +368,7 @@ first_row_is_gone(struct outbox *o, struct blockage *b)
 
 	log_info("event %lld, which could not be published, is no longer there", (long long)aggregate->blocked_seq);
 	outbox_unmark_dropped(o, aggregate->blocked_seq);
+	outbox_taken_back(o);
 	leave(o, aggregate);
 	if (aggregate->key_len == 0)
 		free(aggregate);

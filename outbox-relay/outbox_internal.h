@@ -2,8 +2,10 @@
  * outbox_internal.h - the parts of an outbox. For outbox*.c, and relay.c, which gives them their turns.
  *
  *   outbox.c          its state, and the order in which the parts get their turn
+ *   outbox_rows.c     the rows in memory
  *   outbox_lead.c     what the table is; the advisory lock
- *   outbox_read.c     reading: one statement at a time, rows into memory
+ *   outbox_read.c     reading ahead, and whose turn it is to read
+ *   outbox_catch_up.c reading once more what was let go of
  *   outbox_floor.c    below which seq nothing new can appear
  *   outbox_publish.c  issuing, the window
  *   outbox_settle.c   what the broker answers; deleting
@@ -18,6 +20,7 @@
 #include "outbox-relay/outbox.h"
 #include "outbox-relay/relay.h"
 #include "outbox-relay/row.h"
+#include "outbox-relay/seq_list.h"
 #include "outbox-relay/seq_map.h"
 #include "util/backoff.h"
 #include "util/buf.h"
@@ -43,15 +46,6 @@ enum outbox_state {
 	OUTBOX_RESIGNING,	/* gives the lock to one who has a broker */
 	OUTBOX_STATES
 };
-
-/* Seqs, as they are confirmed or looked for. */
-struct seq_list { int64_t *items; size_t count, cap; };
-void	seq_list_add(struct seq_list *, int64_t) ATTR_NONNULL;
-void	seq_list_sort(struct seq_list *) ATTR_NONNULL;
-bool	seq_list_has(const struct seq_list *, int64_t) ATTR_NONNULL;		/* of a sorted one */
-void	seq_list_release(struct seq_list *) ATTR_NONNULL;
-void	seq_list_text(const struct seq_list *, struct buf *) ATTR_NONNULL;	/* "{1,2,3}" */
-void	seq_list_parse(struct seq_list *, const char *) ATTR_NONNULL;		/* adds what such a text holds */
 
 /* Marks in 'known' for what is not in memory. */
 extern char outbox_dropped[], outbox_confirmed[];
@@ -162,6 +156,8 @@ struct outbox {
 	struct aggregate_list lagging;	/* AGGREGATE_LAGGING */
 	size_t rows;			/* in memory, orphans aside */
 	size_t dropped;			/* marks in 'known' */
+	size_t let_go;			/* rows that were dropped and are to be read again, for the gauge */
+	unsigned ticks;
 
 	struct outbox_reader reader;
 	struct outbox_floor floor;
@@ -175,12 +171,13 @@ void	outbox_wake(struct outbox *) ATTR_NONNULL;
 void	outbox_due_ms(struct outbox *, int64_t ms) ATTR_NONNULL;	/* while working: work again in so many ms at the latest */
 void	outbox_due(struct outbox *, struct clock_mono now, struct clock_mono at) ATTR_NONNULL;
 void	outbox_set_state(struct outbox *, enum outbox_state) ATTR_NONNULL;
-void	outbox_forget(struct outbox *) ATTR_NONNULL;		/* the session is lost: what is in memory is no longer ours */
 void	outbox_statement(const struct outbox *, const char *which, char name[32]) ATTR_NONNULL;
 void	outbox_execute(struct outbox *, database_fn *, const char *which, int n, const char *const *values);
 bool	outbox_may_issue(const struct outbox *, struct clock_mono now) ATTR_NONNULL;
 struct stats_outbox *outbox_stats(struct outbox *) ATTR_NONNULL;
-/* Rows and aggregates. */
+
+/* outbox_rows.c */
+void	outbox_forget(struct outbox *) ATTR_NONNULL;		/* the session is lost: what is in memory is no longer ours */
 void	outbox_keep_row(struct outbox *, struct row *) ATTR_NONNULL;	/* is in memory and known from now on */
 void	outbox_let_go(struct outbox *, struct row **) ATTR_NONNULL;	/* no longer in memory; it is in no list. 'known' is the caller's business */
 void	outbox_take_row(struct outbox *, struct row *) ATTR_NONNULL;	/* a new one: kept, ready when it is its turn; or dropped. Takes it */
@@ -189,6 +186,7 @@ void	outbox_next_row(struct outbox *, struct aggregate *) ATTR_NONNULL;	/* the h
 void	outbox_drop_aggregate(struct outbox *, struct aggregate *) ATTR_NONNULL;	/* all of its rows, which are in no list */
 void	outbox_mark_dropped(struct outbox *, int64_t seq) ATTR_NONNULL;
 void	outbox_unmark_dropped(struct outbox *, int64_t seq) ATTR_NONNULL;
+void	outbox_taken_back(struct outbox *) ATTR_NONNULL;	/* one row that was dropped is in memory again, or gone */
 void	outbox_add_row(struct outbox *, struct aggregate *, struct row *) ATTR_NONNULL;	/* kept; ready when it is its turn */
 void	outbox_caught_up(struct outbox *, struct aggregate *) ATTR_NONNULL;	/* for now: out of the reader's list, back to lagging or flowing */
 
@@ -200,6 +198,25 @@ void	outbox_lead_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 void	outbox_read_start(struct outbox *) ATTR_NONNULL;
 void	outbox_read_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_read_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+
+/* For the readings of outbox_catch_up.c, too. */
+void	outbox_read_begin(struct outbox *, enum reading) ATTR_NONNULL;
+void	outbox_read_end(struct outbox *) ATTR_NONNULL;
+void	outbox_read_failed(struct outbox *, const struct pg_error *) ATTR_NONNULL;	/* and ended */
+void	outbox_read_fetch(struct outbox *, database_fn *) ATTR_NONNULL;	/* the rows of reader.asked */
+int64_t	outbox_read_seq(const struct pg_result *, int row) ATTR_NONNULL;
+bool	outbox_read_is_complete(const struct pg_result *) ATTR_NONNULL;	/* of fetch and catch_up: no row was left out for its size */
+struct outbox_number { char text[24]; };	/* a number as a parameter */
+static inline const char *
+outbox_number(struct outbox_number *n, long long value)
+{
+	(void)snprintf(n->text, sizeof(n->text), "%lld", value);
+	return n->text;
+}
+
+/* outbox_catch_up.c */
+void	outbox_catch_up(struct outbox *, unsigned rows) ATTR_NONNULL;
+bool	outbox_read_probes(struct outbox *, struct clock_mono now) ATTR_NONNULL;	/* false: none is due */
 
 /* outbox_floor.c */
 void	outbox_floor_reset(struct outbox *) ATTR_NONNULL;
@@ -237,6 +254,7 @@ bool	outbox_exchange_is_missing(const struct outbox *, struct slice exchange) AT
 void	outbox_route_works(struct outbox *, const struct row *) ATTR_NONNULL;
 /* The first row of a blocked aggregate was confirmed: it can go on, and whoever waits for the same. */
 void	outbox_unblock(struct outbox *, struct aggregate *) ATTR_NONNULL;
+int64_t	outbox_blocked_oldest_s(const struct outbox *) ATTR_NONNULL;	/* when the oldest of the first rows was created; INT64_MAX: unknown */
 /* First rows that are due to be tried: their seqs. They are then under way; each ends in outbox_blocked_row() or outbox_blocked_gone(). */
 void	outbox_blocked_due(struct outbox *, struct clock_mono now, struct seq_list *) ATTR_NONNULL;
 void	outbox_blocked_row(struct outbox *, struct row *) ATTR_NONNULL;	/* takes the row */

@@ -13,8 +13,6 @@
  *
  * A row is taken only when the WAL is on disk up to a position that is behind the commits of all rows of the snapshot.
  *
- * Requests are answered in order and there is one reading at a time. So a catch-up, which sees all that the looks ahead before it have
- * seen, has for its aggregates everything up to the cursor.
  */
 #include "outbox-relay/outbox_internal.h"
 
@@ -27,18 +25,8 @@
 enum {
 	LIMIT_FIRST = 250, LIMIT_LEAST = 16,
 	SLOW_MS = 300, QUICK_MS = 100,		/* a read that takes longer, shorter: smaller, larger ones. The lease depends on quick answers */
-	CATCH_UP_AGGREGATES = 256,
 	FAILED_MS = 1000
 };
-
-struct number { char text[24]; };
-
-static const char *
-number(struct number *n, long long value)
-{
-	(void)snprintf(n->text, sizeof(n->text), "%lld", value);
-	return n->text;
-}
 
 static size_t
 rows_most(const struct outbox *o)
@@ -58,8 +46,8 @@ room(const struct outbox *o)
 	return (unsigned)(left < o->reader.limit ? left : o->reader.limit);
 }
 
-static void
-begin(struct outbox *o, enum reading reading)
+void
+outbox_read_begin(struct outbox *o, enum reading reading)
 {
 	struct outbox_reader *r = &o->reader;
 
@@ -69,8 +57,8 @@ begin(struct outbox *o, enum reading reading)
 	stats_add(&outbox_stats(o)->reads, 1);
 }
 
-static void
-end(struct outbox *o)
+void
+outbox_read_end(struct outbox *o)
 {
 	struct outbox_reader *r = &o->reader;
 
@@ -80,12 +68,12 @@ end(struct outbox *o)
 	outbox_wake(o);
 }
 
-static void
-failed(struct outbox *o, const struct pg_error *error)
+void
+outbox_read_failed(struct outbox *o, const struct pg_error *error)
 {
 	log_complain(&o->reader.complaint, LOG_LEVEL_WARNING, "could not read table %s, trying again: %s", o->table.name, error->text);
 	o->reader.next = clock_mono_after_ms(clock_mono_now(), FAILED_MS);
-	end(o);
+	outbox_read_end(o);
 	if (error->class == PG_CLASS_STALE)
 		database_restart(o->database, "the table was changed");
 }
@@ -113,8 +101,8 @@ adapt_limit(struct outbox *o, const struct pg_result *result)
 		r->limit = r->limit * 2 > OUTBOX_BATCH ? OUTBOX_BATCH : r->limit * 2;
 }
 
-static int64_t
-seq_of(const struct pg_result *result, int row)
+int64_t
+outbox_read_seq(const struct pg_result *result, int row)
 {
 	return strtoll(pg_value(result, row, OUTBOX_SEQ), NULL, 10);
 }
@@ -128,8 +116,8 @@ total_of(const struct pg_result *result)
 	return total == NULL ? 0 : (int)strtol(total, NULL, 10);
 }
 
-static bool
-is_complete(const struct pg_result *result)
+bool
+outbox_read_is_complete(const struct pg_result *result)
 {
 	return total_of(result) == pg_rows(result);
 }
@@ -182,7 +170,7 @@ static void
 take_ahead(struct outbox *o, const struct pg_result *late)
 {
 	struct outbox_reader *r = &o->reader;
-	bool partial = r->late_partial || (late != NULL && !is_complete(late));
+	bool partial = r->late_partial || (late != NULL && !outbox_read_is_complete(late));
 	int rows = pg_rows(r->held) - 1, last = last_ahead(r->held);
 
 	log_recovered(&r->complaint, "table %s can be read again", o->table.name);
@@ -192,15 +180,15 @@ take_ahead(struct outbox *o, const struct pg_result *late)
 	if (!partial) {
 		take(o, r->held, 1);
 		for (int i = last + 1; i <= rows; i++)
-			seq_list_add(&r->due, seq_of(r->held, i));
+			seq_list_add(&r->due, outbox_read_seq(r->held, i));
 		if (last > 0)
-			r->cursor = seq_of(r->held, last);
+			r->cursor = outbox_read_seq(r->held, last);
 		if (r->clears_floor)
 			outbox_floor_rise(o);
 	}
 	/* Fewer rows than asked for can also mean that they were large. */
 	schedule(o, rows, partial || (rows > 0 && payload_bytes(r->held) >= OUTBOX_READ_BYTES / 4));
-	end(o);
+	outbox_read_end(o);
 }
 
 static void
@@ -210,11 +198,11 @@ late_here(void *arg, struct pg_result **result, const struct pg_error *error)
 	const struct log_context *former = log_push(&o->context);
 
 	if (error != NULL)
-		failed(o, error);
+		outbox_read_failed(o, error);
 	else if (o->reader.held != NULL)		/* else the fence could not be had */
 		take_ahead(o, *result);
 	else
-		end(o);
+		outbox_read_end(o);
 	log_pop(former);
 }
 
@@ -237,24 +225,24 @@ fence_passed(void *arg, struct pg_result **result, const struct pg_error *error)
 	} else if (r->held != NULL) {
 		take_ahead(o, NULL);
 	} else {
-		end(o);
+		outbox_read_end(o);
 	}
 	log_pop(former);
 }
 
-static void
-send_fetch(struct outbox *o, database_fn *fn)
+void
+outbox_read_fetch(struct outbox *o, database_fn *fn)
 {
 	struct outbox_reader *r = &o->reader;
-	struct number n[3];
+	struct outbox_number n[3];
 	struct buf seqs = BUF_INIT;
 	const char *values[4];
 
 	seq_list_text(&r->asked, &seqs);
 	values[0] = seqs.data;
-	values[1] = number(&n[0], OUTBOX_BATCH);
-	values[2] = number(&n[1], OUTBOX_READ_BYTES);
-	values[3] = number(&n[2], o->config->max_body_bytes);
+	values[1] = outbox_number(&n[0], OUTBOX_BATCH);
+	values[2] = outbox_number(&n[1], OUTBOX_READ_BYTES);
+	values[3] = outbox_number(&n[2], o->config->max_body_bytes);
 	outbox_execute(o, fn, "fetch", 4, values);
 	buf_release(&seqs);
 }
@@ -307,11 +295,11 @@ ahead_here(void *arg, struct pg_result **result, const struct pg_error *error)
 	uint64_t insert, flushed;
 
 	if (error != NULL) {
-		failed(o, error);
+		outbox_read_failed(o, error);
 		goto out;
 	}
 	if (!begins_with_meta(*result)) {
-		end(o);
+		outbox_read_end(o);
 		database_restart(o->database, "the server's answer to a read cannot be understood");
 		goto out;
 	}
@@ -319,7 +307,7 @@ ahead_here(void *arg, struct pg_result **result, const struct pg_error *error)
 	behind = pg_value(*result, 0, OUTBOX_META_BEHIND);
 	insert_lsn = pg_value(*result, 0, OUTBOX_META_INSERT_LSN);
 	if (strcmp(pid, o->backend_pid) != 0) {
-		end(o);
+		outbox_read_end(o);
 		database_restart(o->database, "the session is not always the same one, so its locks mean nothing; connect without a pooler, or with one in session mode");
 		goto out;
 	}
@@ -334,7 +322,7 @@ ahead_here(void *arg, struct pg_result **result, const struct pg_error *error)
 		take_ahead(o, NULL);
 	if (r->asked.count > 0) {
 		r->reading = READING_LATE;
-		send_fetch(o, late_here);
+		outbox_read_fetch(o, late_here);
 	}
 out:
 	log_pop(former);
@@ -357,224 +345,22 @@ look_ahead(struct outbox *o, unsigned rows)
 {
 	struct outbox_reader *r = &o->reader;
 	struct buf due = BUF_INIT;
-	struct number n[5];
+	struct outbox_number n[5];
 	const char *values[6];
 
-	begin(o, READING_AHEAD);
+	outbox_read_begin(o, READING_AHEAD);
 	r->clears_floor = outbox_floor_is_clear(o);
 	r->asked_rows = rows;
-	values[0] = number(&n[0], r->floor);
-	values[1] = number(&n[1], r->cursor);
-	values[2] = number(&n[2], rows);
-	values[3] = number(&n[3], OUTBOX_READ_BYTES);
-	values[4] = number(&n[4], o->config->max_body_bytes);
+	values[0] = outbox_number(&n[0], r->floor);
+	values[1] = outbox_number(&n[1], r->cursor);
+	values[2] = outbox_number(&n[2], rows);
+	values[3] = outbox_number(&n[3], OUTBOX_READ_BYTES);
+	values[4] = outbox_number(&n[4], o->config->max_body_bytes);
 	forget_due(o);
 	seq_list_text(&r->due, &due);
 	values[5] = due.data;
 	outbox_execute(o, ahead_here, "read", 6, values);
 	buf_release(&due);
-}
-
-/* Catching up. */
-
-static struct aggregate *
-catching_up(const struct outbox *o, const struct pg_result *result, int row)
-{
-	const char *type = pg_value(result, row, OUTBOX_AGGREGATE_TYPE), *id = pg_value(result, row, OUTBOX_AGGREGATE_ID);
-	struct aggregate *aggregate;
-	struct buf key = BUF_INIT;
-
-	if (id == NULL)
-		return NULL;
-	buf_puts(&key, type == NULL ? "" : type);
-	buf_putc(&key, '\0');
-	buf_puts(&key, id);
-	aggregate = table_get(&o->aggregates, key.data, key.len);
-	buf_release(&key);
-	return aggregate != NULL && aggregate->list == AGGREGATE_CATCHING_UP ? aggregate : NULL;
-}
-
-static void
-caught_up(void *arg, struct pg_result **result, const struct pg_error *error)
-{
-	struct outbox *o = arg;
-	struct outbox_reader *r = &o->reader;
-	const struct log_context *former = log_push(&o->context);
-	int rows = error != NULL ? 0 : pg_rows(*result);
-	bool complete = error == NULL && is_complete(*result) && (unsigned)rows < r->asked_rows;
-	int64_t last = rows == 0 ? INT64_MIN : seq_of(*result, rows - 1);
-
-	/* An aggregate that was blocked meanwhile is no longer in the list, and its rows stay where they are. */
-	for (int i = 0; i < rows; i++) {
-		struct aggregate *aggregate = catching_up(o, *result, i);
-		int64_t seq = seq_of(*result, i);
-		void *known = seq_map_get(&o->known, seq);
-
-		if (aggregate == NULL || seq < aggregate->dropped_from || (known != NULL && known != DROPPED))
-			continue;
-		if (aggregate->count >= OUTBOX_AGGREGATE_ROWS) {
-			/* Enough of it for now: from here on it stays as it is. */
-			aggregate->dropped_from = seq;
-			outbox_caught_up(o, aggregate);
-			continue;
-		}
-		outbox_add_row(o, aggregate, row_new(*result, i));
-		aggregate->dropped_from = seq + 1;
-	}
-	while (r->catching_up.head != NULL) {
-		struct aggregate *aggregate = r->catching_up.head;
-
-		if (complete)
-			aggregate->dropped_from = INT64_MAX;
-		else if (rows > 0 && aggregate->dropped_from <= last)
-			aggregate->dropped_from = last + 1;
-		outbox_caught_up(o, aggregate);
-	}
-	if (error != NULL)
-		failed(o, error);
-	else
-		end(o);
-	log_pop(former);
-}
-
-static void
-add_text(struct buf *list, struct slice text)
-{
-	buf_puts(list, list->len == 0 ? "{\"" : ",\"");
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.data[i] == '"' || text.data[i] == '\\')
-			buf_putc(list, '\\');
-		buf_putc(list, text.data[i]);
-	}
-	buf_putc(list, '"');
-}
-
-static void
-catch_up(struct outbox *o, unsigned rows)
-{
-	struct outbox_reader *r = &o->reader;
-	struct buf types = BUF_INIT, ids = BUF_INIT, due = BUF_INIT;
-	int64_t from = INT64_MAX, to = r->cursor;
-	const char *values[9];
-	struct number n[6];
-
-	begin(o, READING_CATCH_UP);
-	r->asked_rows = rows;
-	while (o->lagging.head != NULL && r->catching_up.count < CATCH_UP_AGGREGATES) {
-		struct aggregate *aggregate = o->lagging.head;
-
-		aggregate_list_remove(&o->lagging, aggregate);
-		aggregate->list = AGGREGATE_CATCHING_UP;
-		aggregate_list_append(&r->catching_up, aggregate);
-		add_text(&types, aggregate_type(aggregate));
-		add_text(&ids, aggregate_id(aggregate));
-		if (aggregate->dropped_from < from)
-			from = aggregate->dropped_from;
-	}
-	buf_putc(&types, '}');
-	buf_putc(&ids, '}');
-	seq_list_text(&r->due, &due);
-	for (size_t i = 0; i < r->due.count; i++)
-		if (r->due.items[i] > to)
-			to = r->due.items[i];
-	values[0] = number(&n[0], from);
-	values[1] = number(&n[1], to);
-	values[2] = number(&n[2], rows);
-	values[3] = number(&n[3], OUTBOX_READ_BYTES);
-	values[4] = number(&n[4], o->config->max_body_bytes);
-	values[5] = types.data;
-	values[6] = ids.data;
-	values[7] = number(&n[5], r->cursor);
-	values[8] = due.data;
-	outbox_execute(o, caught_up, "catch_up", 9, values);
-	buf_release(&types);
-	buf_release(&ids);
-	buf_release(&due);
-}
-
-/* Single rows: those without aggregate that can go on, and first ones of blocked aggregates. */
-
-static void
-again_here(void *arg, struct pg_result **result, const struct pg_error *error)
-{
-	struct outbox *o = arg;
-	struct outbox_reader *r = &o->reader;
-	const struct log_context *former = log_push(&o->context);
-	int rows = error != NULL ? 0 : pg_rows(*result);
-	bool complete = error == NULL && is_complete(*result);
-	int64_t last = rows == 0 ? INT64_MIN : seq_of(*result, rows - 1);
-
-	for (int i = 0; i < rows; i++) {
-		struct row *row = row_new(*result, i);
-
-		if (row != NULL)
-			outbox_take_row(o, row);
-	}
-	for (size_t i = 0; i < r->asked.count; i++) {
-		int64_t seq = r->asked.items[i];
-
-		if (!complete && seq > last)
-			seq_list_add(&o->blocked.again, seq);
-		else if (seq_map_get(&o->known, seq) == DROPPED && complete)
-			outbox_unmark_dropped(o, seq);		/* somebody deleted it */
-	}
-	if (error != NULL)
-		failed(o, error);
-	else
-		end(o);
-	log_pop(former);
-}
-
-static void
-read_again(struct outbox *o, unsigned rows)
-{
-	struct outbox_reader *r = &o->reader;
-	struct seq_list *again = &o->blocked.again;
-
-	begin(o, READING_AGAIN);
-	for (; again->count > 0 && r->asked.count < rows; again->count--)
-		seq_list_add(&r->asked, again->items[again->count - 1]);
-	seq_list_sort(&r->asked);
-	send_fetch(o, again_here);
-}
-
-static void
-probes_here(void *arg, struct pg_result **result, const struct pg_error *error)
-{
-	struct outbox *o = arg;
-	const struct log_context *former = log_push(&o->context);
-
-	for (int i = 0; error == NULL && i < pg_rows(*result); i++) {
-		struct row *row = row_new(*result, i);
-
-		if (row != NULL)
-			outbox_blocked_row(o, row);
-	}
-	if (error == NULL && is_complete(*result))
-		outbox_blocked_gone(o);
-	else
-		outbox_blocked_untried(o);
-	if (error != NULL)
-		failed(o, error);
-	else
-		end(o);
-	log_pop(former);
-}
-
-static bool
-read_probes(struct outbox *o, struct clock_mono now)
-{
-	struct outbox_reader *r = &o->reader;
-
-	if (o->window.probes.count > 0)
-		return false;		/* there is enough to try */
-	outbox_blocked_due(o, now, &r->asked);
-	if (r->asked.count == 0)
-		return false;
-	begin(o, READING_PROBE);
-	seq_list_sort(&r->asked);
-	send_fetch(o, probes_here);
-	return true;
 }
 
 /* Turns. */
@@ -603,7 +389,7 @@ outbox_read_work(struct outbox *o, struct clock_mono now)
 	bool behind = o->lagging.count > 0 || o->blocked.again.count > 0, ahead;
 	unsigned rows;
 
-	if (r->reading != READING_NOTHING || relay_is_draining(o->relay) || read_probes(o, now))
+	if (r->reading != READING_NOTHING || relay_is_draining(o->relay) || outbox_read_probes(o, now))
 		return;
 	ahead = may_look_ahead(o, now);
 	rows = room(o);
@@ -612,10 +398,8 @@ outbox_read_work(struct outbox *o, struct clock_mono now)
 	r->turn = behind && !(ahead && r->turn);
 	if (!r->turn)
 		look_ahead(o, rows);
-	else if (o->blocked.again.count > 0)
-		read_again(o, rows);
 	else
-		catch_up(o, rows);
+		outbox_catch_up(o, rows);
 }
 
 void

@@ -64,7 +64,7 @@ struct aggregate {
 	struct row *head, *tail;
 	size_t count;
 	int64_t dropped_from;			/* INT64_MAX: none */
-	int64_t blocked_seq;			/* its first row, while it is blocked */
+	int64_t blocked_seq, blocked_created_s;	/* its first row, while it is blocked */
 	struct blockage *blockage;		/* NULL: not blocked */
 	struct aggregate *next, *previous;	/* in the list that 'list' says */
 	enum aggregate_where list;
