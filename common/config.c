@@ -144,7 +144,7 @@ set_tls_file(struct loader *l, const char *key, const char **name)
 
 	if (*name == NULL)
 		return;
-	*name = beside_file(c, *name);
+	*name = secret_path(&c->arena, *name, c->directory);
 	if (!is_readable(*name, &st, &why))
 		complain(l, key, "could not read %s: %s", config_quote(&c->arena, *name), why);
 }

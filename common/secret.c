@@ -8,22 +8,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int
-open_secret(struct arena *arena, const char *name, const char *directory, const char **path)
+const char *
+secret_path(struct arena *arena, const char *name, const char *directory)
 {
 	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
-	int fd;
 
-	*path = name;
-	if (name[0] != '/' && credentials != NULL && credentials[0] == '/') {
-		*path = arena_printf(arena, "%s/%s", credentials, name);
-		fd = open(*path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		if (fd >= 0 || errno != ENOENT)
-			return fd;
+	if (name[0] == '/')
+		return name;
+	if (credentials != NULL && credentials[0] == '/') {
+		const char *path = arena_printf(arena, "%s/%s", credentials, name);
+
+		if (access(path, F_OK) == 0 || errno != ENOENT)
+			return path;
 	}
-	if (name[0] != '/')
-		*path = arena_printf(arena, "%s/%s", directory, name);
-	return open(*path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return arena_printf(arena, "%s/%s", directory, name);
 }
 
 const char *
@@ -31,10 +29,10 @@ secret_read(
     struct arena *arena, const char *name, const char *directory, char *error, size_t error_size)
 {
 	char bytes[SECRET_SIZE_MAX + 1];
-	const char *path, *result = NULL;
+	const char *path = secret_path(arena, name, directory), *result = NULL;
 	size_t len = 0;
 	struct stat st;
-	int fd = open_secret(arena, name, directory, &path);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0) {
 		snprintf(error, error_size, "could not open \"%s\": %s", path, strerror(errno));

@@ -41,6 +41,10 @@ is(try_secret('good', CREDENTIALS_DIRECTORY => "$dir/credentials"), '0 ', 'a cre
 is(try_secret('bare', CREDENTIALS_DIRECTORY => "$dir/credentials"), '0 ', 'what is none is beside the configuration');
 like(try_secret("$dir/good", CREDENTIALS_DIRECTORY => "$dir/credentials"), qr/^78 /, 'an absolute name is no credential');
 
+write_file('tls.conf', "broker: { uri = \"amqps://h\"; ca_file = \"good\"; cert_file = \"nosuch\"; key_file = \"bare\"; };");
+is((run_program({ env => { CREDENTIALS_DIRECTORY => "$dir/credentials" } }, 'pawlctl', 'check', '-c', "$dir/tls.conf"))->{err},
+	"$dir/tls.conf:1: broker.cert_file: could not read \"$dir/nosuch\": No such file or directory\n", 'files of TLS are found in the same way');
+
 symlink("$dir/bare", "$dir/link");
 is(try_secret('link'), '0 ', 'a symbolic link');
 mkdir("$dir/directory");
