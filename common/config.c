@@ -263,7 +263,7 @@ set_queue(struct loader *l, struct config_queue *q)
 	if (q->conninfo == NULL) {
 		const char *path = path_of(l, "queues", q->name, "conninfo");
 
-		if (q->dedup == DEDUP_POSTGRES && !is_in_file(l, path))
+		if (q->dedup == DEDUP_POSTGRES && !is_in_file(l, path) && !is_in_file(l, "database.conninfo"))
 			complain(l, path,
 			    "is missing, and so is database.conninfo: keys and effects need a database");
 		q->conninfo = "";
@@ -319,7 +319,7 @@ set_outbox(struct loader *l, struct config_outbox *o)
 	if (o->conninfo == NULL) {
 		const char *path = path_of(l, "outboxes", o->name, "conninfo");
 
-		if (!is_in_file(l, path))
+		if (!is_in_file(l, path) && !is_in_file(l, "database.conninfo"))
 			complain(l, path,
 			    "is missing, and so is database.conninfo: where is the outbox?");
 		o->conninfo = "";

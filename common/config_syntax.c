@@ -21,7 +21,7 @@ struct walk {
 	size_t depth;
 	struct config_scan last;	/* the token before this one */
 	enum config_token last_but_one;
-	unsigned long_text;		/* line of a text that goes on over its line's end; 0: none so far */
+	unsigned long_text;		/* line of a text that seems to lack its end; 0: none so far */
 	char name[64], former[64];	/* of the last setting, and of the one before */
 };
 
@@ -286,11 +286,19 @@ step(struct walk *w)
 	return false;
 }
 
+/* A text over several lines is good in itself. But one that is closed where a text is more likely to begin was not meant to be so long. */
+static bool
+looks_unclosed(const struct config_scan *s)
+{
+	if (s->token != TOKEN_TEXT || memchr(s->raw.data, '\n', s->raw.len) == NULL)
+		return false;
+	return s->at < s->text.len && strchr(" \t\r\n\f;,)]}#", s->text.data[s->at]) == NULL;
+}
+
 static void
 remember(struct walk *w)
 {
-	if (w->long_text == 0 && (w->s.token == TOKEN_TEXT || w->s.token == TOKEN_OPEN_TEXT) &&
-	    memchr(w->s.raw.data, '\n', w->s.raw.len) != NULL)
+	if (w->long_text == 0 && looks_unclosed(&w->s))
 		w->long_text = w->s.line;
 	w->last_but_one = w->last.token;
 	w->last = w->s;

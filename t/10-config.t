@@ -133,6 +133,8 @@ wrong('a secret of a wrong form is not shown', 'broker: { uris = [ "amqp://a", "
 	'1: broker.uris.[1]: broker URI does not start with amqp:// or amqps://');
 wrong('a timeout that the broker cuts short', "$top\ndatabase: { conninfo = \"\" };\nqueues: { a: { timeout = \"30m\"; handlers: { h: { type = \"*\"; use = \"ignore\" } } } };",
 	'3: queues.a.timeout: 30m is not shorter than consumer_timeout, 30m, after which the broker takes the message back');
+wrong('a variable that is not set is said once', "$top\ndatabase: { conninfo = \"\${PAWL_NOT_SET}\"; };\nqueues: { a: { handlers: { h: { type = \"*\"; use = \"ignore\" } } } };\n" .
+	'outboxes: { o: { exchange = "e"; }; };', '2: database.conninfo: the environment variable PAWL_NOT_SET is not set');
 wrong('an expansion where there is none', "$top\nname = \"\${HOME}\";",
 	'2: name: ${NAME} is not expanded here; it is in uri, uris, conninfo and the names of files');
 wrong('types, one by one', "$top\nqueues = 5;\ndefaults = [ ];\nlog: { level = 3; };\noutboxes: { o: { exchange = ( ); }; };",
@@ -186,6 +188,8 @@ END
 my @syntax = (
 	"broker: { uri = \"amqp://h;\n password_file = \"/x\"; };" => '1: syntax error: the text that begins on this line goes on over its end; is a closing \'"\' missing?',
 	'broker: { uri = "amqp://h; };' => '1: syntax error: the text that begins on this line does not end; a closing \'"\' is missing',
+	"a = \"one\n  two\";\nb = ;" => '3: syntax error: the value of "b" is missing',
+	"a = \"one\n  two\" \"three\nfour\";\nb = \"x;\nc = \"\";\nd = \"e\";" => '4: syntax error: the text that begins on this line goes on over its end; is a closing \'"\' missing?',
 	"/* a\n*/ a = 1; /* b\n" => '2: syntax error: the comment that begins here does not end; a "*/" is missing',
 	'broker: { uri = amqp; };' => '1: syntax error: the value of "uri" needs quotes',
 	'a: { timeout = 30s; };' => '1: syntax error: the value of "timeout" needs quotes, like "30s"',
