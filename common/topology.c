@@ -15,7 +15,8 @@ struct args { struct amqp_header *list; size_t count; };
 static void
 add_text(struct args *args, const char *name, const char *text)
 {
-	args->list[args->count++] = (struct amqp_header){ .name = name, .kind = AMQP_STRING, .text = slice_of(text) };
+	args->list[args->count++] =
+	    (struct amqp_header){ .name = name, .kind = AMQP_STRING, .text = slice_of(text) };
 }
 
 static struct args
@@ -24,14 +25,18 @@ quorum(struct arena *arena)
 	struct args args = { .list = arena_array(arena, ARGS_MOST, sizeof(struct amqp_header)) };
 
 	add_text(&args, "x-queue-type", "quorum");
-	args.list[args.count++] = (struct amqp_header){ .name = "x-delivery-limit", .kind = AMQP_INT, .number = DELIVERY_LIMIT };
+	args.list[args.count++] = (struct amqp_header){
+		.name = "x-delivery-limit", .kind = AMQP_INT, .number = DELIVERY_LIMIT
+	};
 	return args;
 }
 
 static struct amqp_declaration
 declare_queue(const char *name, struct args args)
 {
-	return (struct amqp_declaration){ .kind = AMQP_DECLARE_QUEUE, .name = name, .args = args.list, .arg_count = args.count };
+	return (struct amqp_declaration){
+		.kind = AMQP_DECLARE_QUEUE, .name = name, .args = args.list, .arg_count = args.count
+	};
 }
 
 /* No time limit and no length limit: dead letters wait for a person. The delivery limit is the same as the queue's, because looking into
@@ -52,7 +57,9 @@ work_queue(const struct config_queue *queue, const char *dead_name, struct arena
 	add_text(&args, "x-dead-letter-strategy", "at-least-once");
 	add_text(&args, "x-overflow", "reject-publish");	/* at-least-once falls back silently without it */
 	if (queue->order != ORDER_NONE)
-		args.list[args.count++] = (struct amqp_header){ .name = "x-single-active-consumer", .kind = AMQP_BOOL, .number = 1 };
+		args.list[args.count++] = (struct amqp_header){
+			.name = "x-single-active-consumer", .kind = AMQP_BOOL, .number = 1
+		};
 	return declare_queue(queue->queue, args);
 }
 
@@ -74,9 +81,11 @@ is_declared(const struct amqp_declaration *list, size_t count, const char *excha
 }
 
 void
-topology_of_queue(const struct config_queue *queue, struct arena *arena, struct amqp_declaration **declarations, size_t *count)
+topology_of_queue(const struct config_queue *queue, struct arena *arena,
+    struct amqp_declaration **declarations, size_t *count)
 {
-	struct amqp_declaration *list = arena_array(arena, 2 * queue->bind_count + 2, sizeof(*list));
+	struct amqp_declaration *list =
+	    arena_array(arena, 2 * queue->bind_count + 2, sizeof(*list));
 	const char *dead_name = topology_dead_name(queue, arena);
 	size_t n = 0;
 
@@ -88,7 +97,9 @@ topology_of_queue(const struct config_queue *queue, struct arena *arena, struct 
 		const struct config_bind *bind = &queue->binds[i];
 
 		if (is_ours_to_declare(bind->exchange) && !is_declared(list, n, bind->exchange))
-			list[n++] = (struct amqp_declaration){ .kind = AMQP_DECLARE_EXCHANGE, .name = bind->exchange, .type = bind->kind };
+			list[n++] = (struct amqp_declaration){
+				.kind = AMQP_DECLARE_EXCHANGE, .name = bind->exchange, .type = bind->kind
+			};
 	}
 	list[n++] = dead_queue(dead_name, arena);	/* before the queue that may send to it */
 	list[n++] = work_queue(queue, dead_name, arena);

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -25,12 +26,16 @@ enum {
 	PUMP_FRAMES = 1536,		/* a round's share: some 512 messages of three frames */
 	BACKOFF_FIRST_MS = 100, BACKOFF_CONFIGURATION_MS = 5000, BACKOFF_MOST_MS = 30000,
 	GOOD_AFTER_MS = 5000,		/* a connection that lived so long starts the delays afresh */
+	LEAVE_MS = 500,
 	STACK_BYTES = 16 * 1024 * 1024,	/* five times what the deepest header table took */
 	ROOM_SHARE = 4			/* a writable socket has a third of its buffer free; we use up to a quarter before asking again */
 };
 
-enum conn_state { CONN_STOPPED, CONN_WAITING, CONN_DIALLING, CONN_UP, CONN_BROKEN };
-static const char *const state_text[] = { "stopped", "waiting", "dialling", "up", "broken" };
+enum conn_state { CONN_STOPPED, CONN_WAITING, CONN_DIALLING, CONN_UP, CONN_LEAVING, CONN_BROKEN };
+static const char *const state_text[] = { "stopped", "waiting", "dialling", "up", "leaving", "broken" };
+
+/* connection.close-ok as it is on the wire: a method frame of 4 bytes on channel 0, class 10, method 51. */
+static const char CLOSE_OK[] = { 1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, '\xce' };
 
 struct amqp_conn {
 	struct loop *loop;
@@ -56,7 +61,8 @@ struct amqp_conn {
 	struct loop_timer again;	/* next round: frames left over, or a failure to report */
 	size_t room_bytes;
 	struct clock_mono room_checked;
-	struct amqp_error error;	/* while broken */
+	char last[sizeof(CLOSE_OK)];	/* while leaving: the last bytes that came */
+	struct amqp_error error;	/* while leaving or broken */
 };
 
 static void conn_pump(struct amqp_conn *);
@@ -71,16 +77,23 @@ static void
 conn_enter(struct amqp_conn *conn, enum conn_state state)
 {
 	if (conn->state != state)
-		log_debug("broker connection \"%s\": %s -> %s", conn->options.name != NULL ? conn->options.name : "",
-		    state_text[conn->state], state_text[state]);
+		log_debug("broker connection \"%s\": %s -> %s",
+		    conn->options.name != NULL ? conn->options.name : "", state_text[conn->state],
+		    state_text[state]);
 	conn->state = state;
 }
 
 static void
 conn_watch_changed(struct amqp_conn *conn)
 {
+	unsigned events = 0;
+
+	if (!conn->paused)
+		events |= LOOP_READ;
+	if (conn->want_room)
+		events |= LOOP_WRITE;
 	if (conn->state == CONN_UP)
-		loop_watch_events(conn->watch, (conn->paused ? 0 : (unsigned)LOOP_READ) | (conn->want_room ? (unsigned)LOOP_WRITE : 0));
+		loop_watch_events(conn->watch, events);
 }
 
 static void
@@ -127,7 +140,8 @@ conn_report_loss(struct amqp_conn *conn)
 	conn_enter(conn, CONN_STOPPED);
 	if (!conn->stopped) {
 		conn_enter(conn, CONN_WAITING);
-		loop_timer_set_ms(&conn->retry, backoff_next_ms(error.configuration ? &conn->slow : &conn->quick));
+		loop_timer_set_ms(&conn->retry,
+		    backoff_next_ms(error.configuration ? &conn->slow : &conn->quick));
 	}
 	conn->owner->down(conn->arg, &error);
 }
@@ -153,25 +167,84 @@ conn_break(struct amqp_conn *conn, const struct amqp_error *error)
 	loop_timer_set_ms(&conn->again, 0);
 }
 
+static struct amqp_error ATTR_PRINTF(3, 0)
+conn_error(const struct amqp_conn *conn, int code, const char *fmt, va_list ap)
+{
+	struct amqp_error error;
+	char reason[sizeof(error.text)];
+
+	(void)vsnprintf(reason, sizeof(reason), fmt, ap);
+	amqp_error_set(&error, code, "lost the connection to %s:%d: %s", conn_uri(conn)->host,
+	    conn_uri(conn)->port, reason);
+	error.connection = true;
+	return error;
+}
+
 void
 amqp_conn_fail(struct amqp_conn *conn, int code, const char *fmt, ...)
 {
 	struct amqp_error error;
-	char reason[sizeof(error.text)];
 	va_list ap;
 
 	if (conn->state != CONN_UP)
 		return;
 	va_start(ap, fmt);
-	(void)vsnprintf(reason, sizeof(reason), fmt, ap);
+	error = conn_error(conn, code, fmt, ap);
 	va_end(ap);
-	amqp_error_set(&error, code, "lost the connection to %s:%d: %s", conn_uri(conn)->host, conn_uri(conn)->port, reason);
-	error.connection = true;
 	conn_break(conn, &error);
 }
 
+/*
+ * Closing at once would make the kernel send a reset, because unread bytes are left, and a reset overtakes what was sent before. So the
+ * bytes are read and thrown away until close-ok has come. Over TLS it cannot be seen: then the time decides.
+ */
+static void
+conn_leaving(void *arg, unsigned events)
+{
+	struct amqp_conn *conn = arg;
+	char bytes[65536];
+	ssize_t n;
+	size_t keep;
+
+	(void)events;
+	n = recv(conn->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0) {
+		keep = (size_t)n < sizeof(conn->last) ? (size_t)n : sizeof(conn->last);
+		memmove(conn->last, conn->last + keep, sizeof(conn->last) - keep);
+		memcpy(conn->last + sizeof(conn->last) - keep, bytes + (size_t)n - keep, keep);
+		if (memcmp(conn->last, CLOSE_OK, sizeof(CLOSE_OK)) != 0)
+			return;
+	}
+	conn->busy++;
+	conn_enter(conn, CONN_BROKEN);
+	conn_unbusy(conn);
+}
+
 void
-amqp_conn_channel_error(const struct amqp_conn *conn, const amqp_channel_close_t *method, struct amqp_error *error)
+amqp_conn_leave(struct amqp_conn *conn, bool rejected, const char *fmt, ...)
+{
+	amqp_connection_close_t method = { 200, amqp_cstring_bytes("bye"), 0, 0 };
+	va_list ap;
+
+	if (!amqp_conn_send(conn, 0, AMQP_CONNECTION_CLOSE_METHOD, &method))
+		return;
+	va_start(ap, fmt);
+	conn->error = conn_error(conn, 0, fmt, ap);
+	va_end(ap);
+	conn->error.rejected = rejected;
+	conn_enter(conn, CONN_LEAVING);
+	memset(conn->last, 0, sizeof(conn->last));
+	loop_unwatch(&conn->watch);
+	conn->watch = loop_watch(conn->loop, conn->fd, LOOP_READ, conn_leaving, conn);
+	loop_timer_stop(&conn->service);
+	loop_timer_set_ms(&conn->again, LEAVE_MS);
+}
+
+void
+amqp_conn_channel_error(
+    const struct amqp_conn *conn, const amqp_channel_close_t *method, struct amqp_error *error)
 {
 	amqp_error_channel(error, conn_uri(conn)->host, conn_uri(conn)->port, method);
 }
@@ -192,7 +265,8 @@ void
 amqp_conn_fail_status(struct amqp_conn *conn, int status, const char *what)
 {
 	if (status == AMQP_STATUS_HEARTBEAT_TIMEOUT)
-		amqp_conn_fail(conn, 0, "nothing heard from the broker for %d s", 2 * conn->options.heartbeat_s);
+		amqp_conn_fail(conn, 0, "nothing heard from the broker for %d s",
+		    2 * conn->options.heartbeat_s);
 	else
 		amqp_conn_fail(conn, 0, "could not %s: %s", what, amqp_error_string2(status));
 }
@@ -200,10 +274,12 @@ amqp_conn_fail_status(struct amqp_conn *conn, int status, const char *what)
 void
 amqp_conn_unexpected(struct amqp_conn *conn, const amqp_frame_t *frame)
 {
-	const char *name = frame->frame_type == AMQP_FRAME_METHOD ? amqp_method_name(frame->payload.method.id) : NULL;
+	const char *name = NULL;
 
-	amqp_conn_fail(conn, 0, "unexpected frame of type %d on channel %d%s%s", frame->frame_type, frame->channel,
-	    name != NULL ? ": " : "", name != NULL ? name : "");
+	if (frame->frame_type == AMQP_FRAME_METHOD)
+		name = amqp_method_name(frame->payload.method.id);
+	amqp_conn_fail(conn, 0, "unexpected frame of type %d on channel %d%s%s", frame->frame_type,
+	    frame->channel, name != NULL ? ": " : "", name != NULL ? name : "");
 }
 
 /* Reading. */
@@ -216,7 +292,8 @@ conn_connection_close(struct amqp_conn *conn, const amqp_connection_close_t *met
 	int code = method->reply_code;
 	struct amqp_error error;
 
-	amqp_error_set(&error, code, "lost the connection to %s:%d: closed by the broker: %.*s (%d)", conn_uri(conn)->host,
+	amqp_error_set(&error, code,
+	    "lost the connection to %s:%d: closed by the broker: %.*s (%d)", conn_uri(conn)->host,
 	    conn_uri(conn)->port, (int)text.len, text.len > 0 ? text.data : "", code);
 	error.connection = true;
 	error.configuration = amqp_code_is_configuration(code);
@@ -278,6 +355,8 @@ conn_pump(struct amqp_conn *conn)
 		status = amqp_simple_wait_frame_noblock(conn->library, &frame, &no_wait);
 		if (status == AMQP_STATUS_TIMEOUT)
 			return;
+		if (status == AMQP_STATUS_BAD_AMQP_DATA && conn->owner->unreadable != NULL)
+			conn->owner->unreadable(conn->arg);
 		if (status != AMQP_STATUS_OK) {
 			amqp_conn_fail_status(conn, status, "read");
 			return;
@@ -286,7 +365,8 @@ conn_pump(struct amqp_conn *conn)
 			conn_channel_0(conn, &frame);
 		else
 			conn->owner->frame(conn->arg, &frame);
-		if (!conn->tls && !amqp_data_in_buffer(conn->library) && !amqp_frames_enqueued(conn->library))
+		if (!conn->tls && !amqp_data_in_buffer(conn->library) &&
+		    !amqp_frames_enqueued(conn->library))
 			return;
 	}
 }
@@ -315,6 +395,8 @@ conn_again(void *arg)
 	conn->busy++;
 	if (conn->state == CONN_UP)
 		conn_pump(conn);
+	else if (conn->state == CONN_LEAVING)
+		conn_enter(conn, CONN_BROKEN);
 	conn_unbusy(conn);
 }
 
@@ -375,7 +457,8 @@ conn_dial(void *arg)
 	conn->dial = amqp_dial_new(&conn->options, conn_uri(conn));
 	if (conn->owner->prepare != NULL)
 		prepared = conn->owner->prepare(conn->arg, amqp_dial_arena(conn->dial));
-	conn->watch = loop_watch(conn->loop, amqp_dial_fd(conn->dial), LOOP_READ, conn_dialled, conn);
+	conn->watch =
+	    loop_watch(conn->loop, amqp_dial_fd(conn->dial), LOOP_READ, conn_dialled, conn);
 	conn_enter(conn, CONN_DIALLING);
 	amqp_dial_start(conn->dial, conn->owner->setup, prepared);
 }
@@ -407,14 +490,18 @@ provide_stack(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= STACK_BYTES)
+	if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+	    limit.rlim_cur >= STACK_BYTES)
 		return;
-	limit.rlim_cur = limit.rlim_max != RLIM_INFINITY && limit.rlim_max < STACK_BYTES ? limit.rlim_max : STACK_BYTES;
+	limit.rlim_cur = STACK_BYTES;
+	if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < STACK_BYTES)
+		limit.rlim_cur = limit.rlim_max;
 	(void)setrlimit(RLIMIT_STACK, &limit);
 }
 
 struct amqp_conn *
-amqp_conn_new(struct loop *loop, const struct amqp_conn_options *options, const struct amqp_conn_owner *owner, void *arg)
+amqp_conn_new(struct loop *loop, const struct amqp_conn_options *options,
+    const struct amqp_conn_owner *owner, void *arg)
 {
 	struct amqp_conn *conn = xcalloc(1, sizeof(*conn));
 
@@ -496,7 +583,8 @@ amqp_conn_room(struct amqp_conn *conn, size_t bytes)
 
 	if (conn->state != CONN_UP)
 		return false;
-	if (conn->room_bytes >= bytes && clock_ms_between(conn->room_checked, now) < conn->options.heartbeat_s * 250) {
+	if (conn->room_bytes >= bytes &&
+	    clock_ms_between(conn->room_checked, now) < conn->options.heartbeat_s * 250) {
 		conn->room_bytes -= bytes;
 		return true;
 	}
@@ -532,22 +620,25 @@ amqp_conn_pause(struct amqp_conn *conn, bool paused)
 
 /* Sends a close and waits for its answer. What else comes is read and dropped: 'room for all of it' is not a thing to have at the end. */
 static bool
-close_and_wait(struct amqp_conn *conn, unsigned channel, amqp_method_number_t close, amqp_method_number_t close_ok,
-    struct clock_mono deadline)
+close_and_wait(struct amqp_conn *conn, unsigned channel, amqp_method_number_t close,
+    amqp_method_number_t close_ok, struct clock_mono deadline)
 {
-	amqp_connection_close_t method = { .reply_code = 200, .reply_text = amqp_cstring_bytes("bye") };
+	amqp_connection_close_t method = { 200, amqp_cstring_bytes("bye"), 0, 0 };
 	amqp_frame_t frame;
 	int64_t left_ms;
 
-	_Static_assert(sizeof(amqp_connection_close_t) == sizeof(amqp_channel_close_t), "the two closes have the same fields");
-	if (amqp_send_method(conn->library, (amqp_channel_t)channel, close, &method) != AMQP_STATUS_OK)
+	_Static_assert(sizeof(amqp_connection_close_t) == sizeof(amqp_channel_close_t),
+	    "the two closes have the same fields");
+	if (amqp_send_method(conn->library, (amqp_channel_t)channel, close, &method) !=
+	    AMQP_STATUS_OK)
 		return false;
 	while ((left_ms = clock_ms_between(clock_mono_now(), deadline)) > 0) {
 		struct timeval left = { left_ms / 1000, left_ms % 1000 * 1000 };
 
 		if (amqp_simple_wait_frame_noblock(conn->library, &frame, &left) != AMQP_STATUS_OK)
 			return false;
-		if (frame.frame_type == AMQP_FRAME_METHOD && frame.channel == channel && frame.payload.method.id == close_ok)
+		if (frame.frame_type == AMQP_FRAME_METHOD && frame.channel == channel &&
+		    frame.payload.method.id == close_ok)
 			return true;
 		amqp_conn_release(conn, frame.channel);
 	}
@@ -560,10 +651,13 @@ amqp_conn_close(struct amqp_conn *conn, unsigned channel, int64_t timeout_ms)
 	struct clock_mono deadline = clock_mono_after_ms(clock_mono_now(), timeout_ms);
 	struct pollfd writable = { .fd = conn->fd, .events = POLLOUT };
 
-	if (conn->state != CONN_UP || poll(&writable, 1, (int)timeout_ms) != 1 || conn_is_silent(conn))
+	if (conn->state != CONN_UP || poll(&writable, 1, (int)timeout_ms) != 1 ||
+	    conn_is_silent(conn))
 		return;
-	if (close_and_wait(conn, channel, AMQP_CHANNEL_CLOSE_METHOD, AMQP_CHANNEL_CLOSE_OK_METHOD, deadline))
-		(void)close_and_wait(conn, 0, AMQP_CONNECTION_CLOSE_METHOD, AMQP_CONNECTION_CLOSE_OK_METHOD, deadline);
+	if (close_and_wait(conn, channel, AMQP_CHANNEL_CLOSE_METHOD, AMQP_CHANNEL_CLOSE_OK_METHOD,
+	    deadline))
+		(void)close_and_wait(conn, 0, AMQP_CONNECTION_CLOSE_METHOD,
+		    AMQP_CONNECTION_CLOSE_OK_METHOD, deadline);
 }
 
 /* Asking. */

@@ -57,7 +57,7 @@ struct amqp_copy;
 int	amqp_outgoing_message(struct amqp_outgoing *, const struct amqp_message *, size_t frame_max, char *error, size_t error_size);
 int	amqp_outgoing_copy(struct amqp_outgoing *, const struct amqp_copy *, size_t frame_max, char *error, size_t error_size);
 
-/* amqp_dial.c. Error texts: "could not <what> at host:port: reason". */
+/* amqp_error.c. Texts: "could not <what> at host:port: reason". */
 struct amqp_target { const char *host; int port; const char *user; };	/* for texts */
 void	amqp_error_set(struct amqp_error *, int code, const char *fmt, ...) ATTR_PRINTF(3, 4);
 void	amqp_error_channel(struct amqp_error *, const char *host, int port, const amqp_channel_close_t *) ATTR_NONNULL;
@@ -65,6 +65,7 @@ bool	amqp_code_is_configuration(int code);		/* trying again soon cannot cure it 
 /* From a call that waited for its answer. */
 void	amqp_error_reply(struct amqp_error *, const struct amqp_target *, amqp_rpc_reply_t, const char *what_fmt, ...) ATTR_PRINTF(4, 5);
 
+/* amqp_dial.c */
 /* Blocking set-up after the login, in the dial thread: 0, or -1 with the error set. */
 typedef int amqp_setup_fn(void *prepared, amqp_connection_state_t, const struct amqp_target *, struct amqp_error *);
 struct amqp_dial;
@@ -84,6 +85,8 @@ struct amqp_conn_owner {
 	/* A frame of a channel other than 0. The owner releases the channel's buffers when it has read what it needs. */
 	void (*frame)(void *arg, const amqp_frame_t *);
 	void (*blocked)(void *arg, bool, struct slice reason);	/* NULL: not interested */
+	/* A frame cannot be decoded: the connection is lost for reading, but amqp_conn_leave() may have a last word. NULL: nothing to say. */
+	void (*unreadable)(void *arg);
 	void (*writable)(void *arg);				/* after amqp_conn_want_room() */
 	void (*down)(void *arg, const struct amqp_error *);	/* lost, or not reached */
 	void (*gone)(void *arg);				/* after amqp_conn_free: nothing will be called again; the owner frees itself */
@@ -104,6 +107,9 @@ amqp_connection_state_t amqp_conn_library(struct amqp_conn *) ATTR_NONNULL;	/* o
 void	amqp_conn_fail(struct amqp_conn *, int code, const char *fmt, ...) ATTR_PRINTF(3, 4);
 void	amqp_conn_channel_error(const struct amqp_conn *, const amqp_channel_close_t *, struct amqp_error *) ATTR_NONNULL;
 void	amqp_conn_fail_channel(struct amqp_conn *, const amqp_channel_close_t *) ATTR_NONNULL;
+/* As amqp_conn_fail, but the broker is asked to close and its answer awaited for half a second: what was sent before is then done. Nothing more
+ * is decoded. 'rejected' goes into the error. */
+void	amqp_conn_leave(struct amqp_conn *, bool rejected, const char *fmt, ...) ATTR_PRINTF(3, 4);
 void	amqp_conn_fail_status(struct amqp_conn *, int library_status, const char *what) ATTR_NONNULL;
 void	amqp_conn_unexpected(struct amqp_conn *, const amqp_frame_t *) ATTR_NONNULL;	/* the broker broke the protocol */
 /* Sends a method; a failure is a failed connection, and false. */

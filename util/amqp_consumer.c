@@ -10,7 +10,7 @@
 #include "util/amqp_conn_internal.h"
 #include "util/amqp_consumer.h"
 
-enum { CHANNEL = 1, TAG_SIZE = 200, SETTLEMENT_BYTES = 32 };
+enum { CHANNEL = 1, TAG_SIZE = 200, SETTLEMENT_BYTES = 32, LAST_WORDS_BYTES = 100 };
 
 enum consumer_state {
 	CONSUMER_DOWN,			/* no connection */
@@ -60,7 +60,8 @@ make_tag(const struct amqp_consumer *consumer, unsigned generation, char *tag, s
 	if (consumer->resumed == 0)
 		(void)snprintf(tag, size, "%.160s-%u", consumer->options.tag_prefix, generation);
 	else
-		(void)snprintf(tag, size, "%.160s-%u.%u", consumer->options.tag_prefix, generation, consumer->resumed);
+		(void)snprintf(tag, size, "%.160s-%u.%u", consumer->options.tag_prefix, generation,
+		    consumer->resumed);
 }
 
 static const char *
@@ -102,7 +103,8 @@ consumer_prepare(void *arg, struct arena *arena)
 			args[j] = from->args[j];
 			args[j].name = arena_strdup(arena, from->args[j].name);
 			if (args[j].kind == AMQP_STRING)
-				args[j].text.data = arena_memdup(arena, from->args[j].text.data, from->args[j].text.len);
+				args[j].text.data = arena_memdup(
+				    arena, from->args[j].text.data, from->args[j].text.len);
 		}
 	}
 	return setup;
@@ -115,7 +117,8 @@ text_bytes(const char *text)
 }
 
 static int
-declare_one(const struct amqp_declaration *d, amqp_connection_state_t library, const struct amqp_target *target, struct amqp_error *error)
+declare_one(const struct amqp_declaration *d, amqp_connection_state_t library,
+    const struct amqp_target *target, struct amqp_error *error)
 {
 	amqp_table_entry_t *entries = xcalloc(d->arg_count + 1, sizeof(*entries));
 	amqp_table_t table = { .num_entries = (int)d->arg_count, .entries = entries };
@@ -125,10 +128,12 @@ declare_one(const struct amqp_declaration *d, amqp_connection_state_t library, c
 	amqp_table_entries(d->args, d->arg_count, entries);
 	switch (d->kind) {
 	case AMQP_DECLARE_EXCHANGE:
-		(void)amqp_exchange_declare(library, CHANNEL, text_bytes(d->name), text_bytes(d->type), 0, 1, 0, 0, table);
+		(void)amqp_exchange_declare(
+		    library, CHANNEL, text_bytes(d->name), text_bytes(d->type), 0, 1, 0, 0, table);
 		reply = amqp_get_rpc_reply(library);
 		if (reply.reply_type != AMQP_RESPONSE_NORMAL)
-			amqp_error_reply(error, target, reply, "declare exchange \"%s\" of type %s", d->name, d->type);
+			amqp_error_reply(error, target, reply, "declare exchange \"%s\" of type %s",
+			    d->name, d->type);
 		break;
 	case AMQP_DECLARE_QUEUE:
 		(void)amqp_queue_declare(library, CHANNEL, text_bytes(d->name), 0, 1, 0, 0, table);
@@ -137,11 +142,13 @@ declare_one(const struct amqp_declaration *d, amqp_connection_state_t library, c
 			amqp_error_reply(error, target, reply, "declare queue \"%s\"", d->name);
 		break;
 	case AMQP_DECLARE_BINDING:
-		(void)amqp_queue_bind(library, CHANNEL, text_bytes(d->name), text_bytes(d->exchange), text_bytes(d->key), table);
+		(void)amqp_queue_bind(library, CHANNEL, text_bytes(d->name),
+		    text_bytes(d->exchange), text_bytes(d->key), table);
 		reply = amqp_get_rpc_reply(library);
 		if (reply.reply_type != AMQP_RESPONSE_NORMAL)
-			amqp_error_reply(error, target, reply, "bind queue \"%s\" to exchange \"%s\" with key \"%s\"", d->name, d->exchange,
-			    d->key);
+			amqp_error_reply(error, target, reply,
+			    "bind queue \"%s\" to exchange \"%s\" with key \"%s\"", d->name,
+			    d->exchange, d->key);
 		break;
 	}
 	if (reply.reply_type != AMQP_RESPONSE_NORMAL)
@@ -152,7 +159,8 @@ declare_one(const struct amqp_declaration *d, amqp_connection_state_t library, c
 }
 
 static int
-consumer_setup(void *prepared, amqp_connection_state_t library, const struct amqp_target *target, struct amqp_error *error)
+consumer_setup(void *prepared, amqp_connection_state_t library, const struct amqp_target *target,
+    struct amqp_error *error)
 {
 	const struct setup *setup = prepared;
 
@@ -166,11 +174,14 @@ consumer_setup(void *prepared, amqp_connection_state_t library, const struct amq
 	}
 	/* Before consume, which takes it; and never global (facts rows 59, 60). */
 	if (amqp_basic_qos(library, CHANNEL, 0, setup->prefetch, 0) == NULL) {
-		amqp_error_reply(error, target, amqp_get_rpc_reply(library), "set prefetch %u", (unsigned)setup->prefetch);
+		amqp_error_reply(error, target, amqp_get_rpc_reply(library), "set prefetch %u",
+		    (unsigned)setup->prefetch);
 		return -1;
 	}
-	if (amqp_basic_consume(library, CHANNEL, text_bytes(setup->queue), text_bytes(setup->tag), 0, 0, 0, amqp_empty_table) == NULL) {
-		amqp_error_reply(error, target, amqp_get_rpc_reply(library), "consume from queue \"%s\"", setup->queue);
+	if (amqp_basic_consume(library, CHANNEL, text_bytes(setup->queue), text_bytes(setup->tag),
+		0, 0, 0, amqp_empty_table) == NULL) {
+		amqp_error_reply(error, target, amqp_get_rpc_reply(library),
+		    "consume from queue \"%s\"", setup->queue);
 		return -1;
 	}
 	amqp_maybe_release_buffers(library);
@@ -211,10 +222,11 @@ static void
 send_consume(struct amqp_consumer *consumer)
 {
 	char tag[TAG_SIZE];
-	amqp_basic_consume_t method = { .queue = text_bytes(consumer->options.queue), .arguments = amqp_empty_table };
+	amqp_basic_consume_t method = { .arguments = amqp_empty_table };
 
 	consumer->resumed++;
 	make_tag(consumer, consumer->generation, tag, sizeof(tag));
+	method.queue = text_bytes(consumer->options.queue);
 	method.consumer_tag = text_bytes(tag);
 	if (amqp_conn_send(consumer->conn, CHANNEL, AMQP_BASIC_CONSUME_METHOD, &method))
 		consumer->state = CONSUMER_RESUMING;
@@ -300,7 +312,8 @@ consumer_method(struct amqp_consumer *consumer, const amqp_frame_t *frame)
 		return;				/* exchange and key stay in the frame until the header is there */
 	case AMQP_BASIC_CANCEL_METHOD:
 		/* 4.3 keeps such a consumer until everything is settled, older brokers do not; a new channel is right for all (facts row 42). */
-		amqp_conn_fail(consumer->conn, 0, "the broker cancelled the consumer of queue \"%s\": the queue was deleted, or has no leader",
+		amqp_conn_fail(consumer->conn, 0,
+		    "the broker cancelled the consumer of queue \"%s\": the queue was deleted, or has no leader",
 		    consumer->options.queue);
 		break;
 	case AMQP_BASIC_CANCEL_OK_METHOD:
@@ -310,7 +323,8 @@ consumer_method(struct amqp_consumer *consumer, const amqp_frame_t *frame)
 		consumer_consume_ok(consumer);
 		break;
 	case AMQP_CHANNEL_CLOSE_METHOD:
-		(void)amqp_conn_send(consumer->conn, CHANNEL, AMQP_CHANNEL_CLOSE_OK_METHOD, &close_ok);
+		(void)amqp_conn_send(
+		    consumer->conn, CHANNEL, AMQP_CHANNEL_CLOSE_OK_METHOD, &close_ok);
 		amqp_conn_fail_channel(consumer->conn, frame->payload.method.decoded);
 		break;
 	default:
@@ -352,7 +366,8 @@ consumer_header(struct amqp_consumer *consumer, const amqp_frame_t *frame)
 	delivery->app_id = property(p, AMQP_BASIC_APP_ID_FLAG, p->app_id);
 	delivery->user_id = property(p, AMQP_BASIC_USER_ID_FLAG, p->user_id);
 	delivery->expiration = property(p, AMQP_BASIC_EXPIRATION_FLAG, p->expiration);
-	delivery->timestamp_s = p->_flags & AMQP_BASIC_TIMESTAMP_FLAG && p->timestamp <= INT64_MAX ? (int64_t)p->timestamp : 0;
+	if (p->_flags & AMQP_BASIC_TIMESTAMP_FLAG && p->timestamp <= INT64_MAX)
+		delivery->timestamp_s = (int64_t)p->timestamp;
 	delivery->raw_properties = slice_of_bytes(frame->payload.properties.raw);
 	delivery->body_size = (size_t)frame->payload.properties.body_size;
 	delivery->headers = p->_flags & AMQP_BASIC_HEADERS_FLAG ? &p->headers : NULL;
@@ -385,14 +400,18 @@ static void
 consumer_frame(void *arg, const amqp_frame_t *frame)
 {
 	static const uint8_t type_of[] = {
-		[EXPECT_METHOD] = AMQP_FRAME_METHOD, [EXPECT_HEADER] = AMQP_FRAME_HEADER, [EXPECT_BODY] = AMQP_FRAME_BODY
+		[EXPECT_METHOD] = AMQP_FRAME_METHOD,
+		[EXPECT_HEADER] = AMQP_FRAME_HEADER,
+		[EXPECT_BODY] = AMQP_FRAME_BODY
 	};
 	struct amqp_consumer *consumer = arg;
 	struct amqp_conn *conn = consumer->conn;	/* outlives this call; consumer->conn is NULL after amqp_consumer_free() */
-	bool closing = frame->frame_type == AMQP_FRAME_METHOD && frame->payload.method.id == AMQP_CHANNEL_CLOSE_METHOD;
+	bool closing = frame->frame_type == AMQP_FRAME_METHOD &&
+	    frame->payload.method.id == AMQP_CHANNEL_CLOSE_METHOD;
 
 	/* A channel can be closed in the middle of a delivery: the broker's limit of a message's life ends anywhere. */
-	if (frame->channel != CHANNEL || (frame->frame_type != type_of[consumer->expect] && !closing)) {
+	if (frame->channel != CHANNEL ||
+	    (frame->frame_type != type_of[consumer->expect] && !closing)) {
 		amqp_conn_unexpected(conn, frame);
 		return;
 	}
@@ -411,7 +430,7 @@ consumer_frame(void *arg, const amqp_frame_t *frame)
 static bool
 send_settlement(struct amqp_consumer *consumer, const struct settlement *s)
 {
-	amqp_basic_ack_t ack = { .delivery_tag = s->tag, .multiple = s->kind == SETTLE_ACK_MULTIPLE };
+	amqp_basic_ack_t ack = { s->tag, s->kind == SETTLE_ACK_MULTIPLE };
 	amqp_basic_nack_t nack = { .delivery_tag = s->tag, .requeue = 1 };
 
 	if (s->kind == SETTLE_GIVE_BACK)	/* nack, not reject: on 4.3 only a reject counts as a failure (facts row 40) */
@@ -439,7 +458,8 @@ consumer_writable(void *arg)
 }
 
 static void
-consumer_settle(struct amqp_consumer *consumer, unsigned generation, uint64_t tag, enum settlement_kind kind)
+consumer_settle(struct amqp_consumer *consumer, unsigned generation, uint64_t tag,
+    enum settlement_kind kind)
 {
 	struct settlement s = { .tag = tag, .kind = kind };
 
@@ -463,6 +483,28 @@ void
 amqp_consumer_give_back(struct amqp_consumer *consumer, unsigned generation, uint64_t tag)
 {
 	consumer_settle(consumer, generation, tag, SETTLE_GIVE_BACK);
+}
+
+/*
+ * The header of a delivery cannot be decoded. It may have been damaged on the way: the first time the loss of the connection is all. When it
+ * comes again, it is rejected, since it would come for ever: the library still sends.
+ */
+static void
+consumer_unreadable(void *arg)
+{
+	struct amqp_consumer *consumer = arg;
+	const struct amqp_delivery *delivery = &consumer->delivery;
+	amqp_basic_reject_t reject = { delivery->tag, 0 };
+
+	if (consumer->expect != EXPECT_HEADER || !delivery->redelivered || !consumer->options.dead_letters ||
+	    consumer->waiting.len > 0 || !amqp_conn_room(consumer->conn, LAST_WORDS_BYTES) ||
+	    !amqp_conn_send(consumer->conn, CHANNEL, AMQP_BASIC_REJECT_METHOD, &reject))
+		return;
+	amqp_conn_leave(consumer->conn, true,
+	    "a message of exchange \"%.*s\" with routing key \"%.*s\" has headers that cannot be decoded, nested too deep perhaps: it is "
+	    "rejected into the dead letter exchange of queue \"%s\"", (int)delivery->exchange.len,
+	    delivery->exchange.len > 0 ? delivery->exchange.data : "", (int)delivery->routing_key.len,
+	    delivery->routing_key.len > 0 ? delivery->routing_key.data : "", consumer->options.queue);
 }
 
 /* Life. */
@@ -505,13 +547,15 @@ static const struct amqp_conn_owner consumer_owner = {
 	.setup = consumer_setup,
 	.up = consumer_up,
 	.frame = consumer_frame,
+	.unreadable = consumer_unreadable,
 	.writable = consumer_writable,
 	.down = consumer_down,
 	.gone = consumer_gone
 };
 
 struct amqp_consumer *
-amqp_consumer_new(struct loop *loop, const struct amqp_consumer_options *options, const struct amqp_consumer_events *events, void *arg)
+amqp_consumer_new(struct loop *loop, const struct amqp_consumer_options *options,
+    const struct amqp_consumer_events *events, void *arg)
 {
 	struct amqp_consumer *consumer = xcalloc(1, sizeof(*consumer));
 

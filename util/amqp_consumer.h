@@ -54,6 +54,10 @@ struct amqp_consumer_options {			/* copied; what it points to is borrowed */
 	uint16_t prefetch;
 	const struct amqp_declaration *declare;		/* in this order, at every connect */
 	size_t declare_count;
+	/* The queue has a dead letter exchange: a message whose headers rabbitmq-c cannot decode (0.14 and later refuse more than 100 nested
+	 * tables) costs the connection, and when it comes again it is rejected, into that exchange. lost() tells of it by error->rejected. Without
+	 * this it would come for ever. */
+	bool dead_letters;
 };
 
 struct amqp_consumer;

@@ -12,7 +12,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -24,12 +23,11 @@
 #include "util/log.h"
 
 enum {
-	STACK_BYTES = 16 * 1024 * 1024,	/* a hostile header table is decoded recursively, up to 26,000 deep, in 3 MiB (facts row 18) */
+	/* A hostile header table is decoded recursively, up to 26,000 deep, in 3 MiB (facts row 18). */
+	STACK_BYTES = 16 * 1024 * 1024,
 	LOGIN_TIMEOUT_S = 12,		/* the broker gives up after 10 */
 	GIVE_UP_WAIT_MS = 200,
-	FRAME_MAX_LEAST = 4096,
-	REPLY_ACCESS_REFUSED = 403, REPLY_NOT_FOUND = 404, REPLY_RESOURCE_LOCKED = 405, REPLY_PRECONDITION_FAILED = 406,
-	REPLY_COMMAND_INVALID = 503, REPLY_NOT_ALLOWED = 530
+	FRAME_MAX_LEAST = 4096
 };
 
 struct amqp_dial {
@@ -50,82 +48,6 @@ struct amqp_dial {
 	amqp_connection_state_t library;	/* the result; NULL: error */
 	struct amqp_error error;
 };
-
-void
-amqp_error_set(struct amqp_error *error, int code, const char *fmt, ...)
-{
-	char raw[sizeof(error->text)];
-	size_t len = 0;
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(raw, sizeof(raw), fmt, ap);
-	va_end(ap);
-	*error = (struct amqp_error){ .code = code };
-	for (const char *p = raw; *p != '\0' && len + 5 < sizeof(error->text); p++) {
-		if ((unsigned char)*p >= 0x20 && *p != 0x7f) {
-			error->text[len++] = *p;
-		} else {
-			(void)snprintf(error->text + len, 5, "\\x%02x", (unsigned)(unsigned char)*p);
-			len += 4;
-		}
-	}
-	error->text[len] = '\0';
-}
-
-bool
-amqp_code_is_configuration(int code)
-{
-	return code == REPLY_ACCESS_REFUSED || code == REPLY_NOT_FOUND || code == REPLY_RESOURCE_LOCKED ||
-	    code == REPLY_PRECONDITION_FAILED || code == REPLY_COMMAND_INVALID || code == REPLY_NOT_ALLOWED;
-}
-
-void
-amqp_error_channel(struct amqp_error *error, const char *host, int port, const amqp_channel_close_t *method)
-{
-	struct slice text = slice_of_bytes(method->reply_text);
-
-	amqp_error_set(error, method->reply_code, "channel closed by the broker at %s:%d: %.*s (%d)", host, port,
-	    (int)text.len, text.len > 0 ? text.data : "", method->reply_code);
-	error->configuration = amqp_code_is_configuration(method->reply_code);
-}
-
-void
-amqp_error_reply(struct amqp_error *error, const struct amqp_target *target, amqp_rpc_reply_t reply, const char *what_fmt, ...)
-{
-	char what[256];
-	struct slice text = { "", 0 };
-	const char *cure = "";
-	bool connection = true;
-	int code = 0;
-	va_list ap;
-
-	va_start(ap, what_fmt);
-	(void)vsnprintf(what, sizeof(what), what_fmt, ap);
-	va_end(ap);
-	if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION && reply.reply.id == AMQP_CONNECTION_CLOSE_METHOD) {
-		const amqp_connection_close_t *m = reply.reply.decoded;
-
-		code = m->reply_code;
-		text = slice_of_bytes(m->reply_text);
-	} else if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION && reply.reply.id == AMQP_CHANNEL_CLOSE_METHOD) {
-		const amqp_channel_close_t *m = reply.reply.decoded;
-
-		code = m->reply_code;
-		text = slice_of_bytes(m->reply_text);
-		connection = false;
-	} else if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION) {
-		text = slice_of(amqp_error_string2(reply.library_error));
-	} else {
-		text = slice_of("unexpected answer");
-	}
-	if (code == REPLY_PRECONDITION_FAILED)
-		cure = ": it exists with other properties; delete it or declare it alike";
-	amqp_error_set(error, code, "could not %s at %s:%d: %.*s%s", what, target->host, target->port,
-	    (int)text.len, text.len > 0 ? text.data : "", cure);
-	error->connection = connection;
-	error->configuration = amqp_code_is_configuration(code);
-}
 
 static void
 dial_drop(struct amqp_dial *dial)
@@ -216,7 +138,8 @@ dial_publish_fd(struct amqp_dial *dial, int fd)
 static void
 dial_error(struct amqp_dial *dial, const char *what, const char *reason)
 {
-	amqp_error_set(&dial->error, 0, "could not %s %s:%d: %s", what, dial->uri.host, dial->uri.port, reason);
+	amqp_error_set(&dial->error, 0, "could not %s %s:%d: %s", what, dial->uri.host,
+	    dial->uri.port, reason);
 	dial->error.connection = true;
 }
 
@@ -228,7 +151,8 @@ connect_address(const struct addrinfo *address, int64_t timeout_ms, const char *
 	socklen_t size = sizeof(int);
 	int fd, failure = 0, ready;
 
-	fd = socket(address->ai_family, address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address->ai_protocol);
+	fd = socket(address->ai_family, address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC,
+	    address->ai_protocol);
 	if (fd < 0) {
 		*reason = strerror(errno);
 		return -1;
@@ -263,7 +187,9 @@ bad:
 static int
 connect_host(struct amqp_dial *dial, const char **reason)
 {
-	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+	struct addrinfo hints = {
+		.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV
+	};
 	struct addrinfo *list = NULL;
 	int64_t left_ms = dial->connect_timeout_ms;
 	int count = 0, fd = -1, status;
@@ -277,7 +203,8 @@ connect_host(struct amqp_dial *dial, const char **reason)
 	}
 	for (const struct addrinfo *a = list; a != NULL; a = a->ai_next)
 		count++;
-	for (const struct addrinfo *a = list; a != NULL && fd < 0 && left_ms > 0; a = a->ai_next, count--) {
+	for (const struct addrinfo *a = list; a != NULL && fd < 0 && left_ms > 0;
+	     a = a->ai_next, count--) {
 		struct clock_mono start = clock_mono_now();
 
 		fd = connect_address(a, left_ms / count, reason);
@@ -326,7 +253,9 @@ use_system_cas(amqp_socket_t *socket_object)
 		if (access(bundles[i], R_OK) == 0)
 			chosen = bundles[i];
 	}
-	return chosen == NULL ? AMQP_STATUS_SSL_ERROR : amqp_ssl_socket_set_cacert(socket_object, chosen);
+	if (chosen == NULL)
+		return AMQP_STATUS_SSL_ERROR;
+	return amqp_ssl_socket_set_cacert(socket_object, chosen);
 #endif
 }
 
@@ -344,7 +273,8 @@ tls_error(struct amqp_dial *dial, int status)
 		reason = "the certificate is not for this host name (names only, addresses do not count)";
 		break;
 	case AMQP_STATUS_SSL_CONNECTION_FAILED:
-		reason = "the TLS handshake failed: is this a TLS port, is the certificate trusted?";
+		reason =
+		    "the TLS handshake failed: is this a TLS port, is the certificate trusted?";
 		break;
 	case AMQP_STATUS_TIMEOUT:
 		reason = "no answer";
@@ -361,13 +291,15 @@ tls_error(struct amqp_dial *dial, int status)
 		break;
 	}
 	dial_error(dial, "connect to", reason);
-	dial->error.configuration = status == AMQP_STATUS_SSL_PEER_VERIFY_FAILED || status == AMQP_STATUS_SSL_HOSTNAME_VERIFY_FAILED;
+	dial->error.configuration = status == AMQP_STATUS_SSL_PEER_VERIFY_FAILED ||
+	    status == AMQP_STATUS_SSL_HOSTNAME_VERIFY_FAILED;
 }
 
 static int
 dial_tls(struct amqp_dial *dial)
 {
-	struct timeval timeout = { dial->connect_timeout_ms / 1000, dial->connect_timeout_ms % 1000 * 1000 };
+	struct timeval timeout = { dial->connect_timeout_ms / 1000,
+		dial->connect_timeout_ms % 1000 * 1000 };
 	amqp_socket_t *socket_object = amqp_ssl_socket_new(dial->library);
 	const char *what = NULL;
 	int status;
@@ -378,15 +310,18 @@ dial_tls(struct amqp_dial *dial)
 	}
 	amqp_ssl_socket_set_verify_peer(socket_object, 1);
 	amqp_ssl_socket_set_verify_hostname(socket_object, 1);
-	if (amqp_ssl_socket_set_ssl_versions(socket_object, AMQP_TLSv1_2, AMQP_TLSvLATEST) != AMQP_STATUS_OK)
+	if (amqp_ssl_socket_set_ssl_versions(socket_object, AMQP_TLSv1_2, AMQP_TLSvLATEST) !=
+	    AMQP_STATUS_OK)
 		what = "TLS 1.2 is not available";
-	else if (dial->ca_file != NULL && amqp_ssl_socket_set_cacert(socket_object, dial->ca_file) != AMQP_STATUS_OK)
+	else if (dial->ca_file != NULL &&
+	    amqp_ssl_socket_set_cacert(socket_object, dial->ca_file) != AMQP_STATUS_OK)
 		what = "ca_file cannot be used: is it readable, is it PEM?";
 	else if (dial->ca_file == NULL && use_system_cas(socket_object) != AMQP_STATUS_OK)
 		what = "the system's CA certificates were not found: set ca_file";
 	amqp_ssl_socket_set_key_passwd(socket_object, "");	/* an encrypted key fails, instead of asking on the terminal */
 	if (what == NULL && dial->cert_file != NULL && dial->key_file != NULL &&
-	    amqp_ssl_socket_set_key(socket_object, dial->cert_file, dial->key_file) != AMQP_STATUS_OK)
+	    amqp_ssl_socket_set_key(socket_object, dial->cert_file, dial->key_file) !=
+		AMQP_STATUS_OK)
 		what = "cert_file or key_file cannot be used: are they readable, PEM, not encrypted, and do they belong together?";
 	if (what != NULL) {
 		dial_error(dial, "connect to", what);
@@ -416,20 +351,26 @@ tune_socket(int fd, int heartbeat_s)
 static void
 login_error(struct amqp_dial *dial, amqp_rpc_reply_t reply)
 {
-	int status = reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION ? reply.library_error : AMQP_STATUS_OK;
+	int status = AMQP_STATUS_OK;
 
+	if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION)
+		status = reply.library_error;
 	amqp_error_reply(&dial->error, &dial->target, reply, "log in as user \"%s\"", dial->uri.user);
-	if (dial->error.code == REPLY_ACCESS_REFUSED) {
-		amqp_error_set(&dial->error, REPLY_ACCESS_REFUSED, "could not log in at %s:%d: access refused for user \"%s\": "
-		    "check user name, password, and from where this user may log in", dial->uri.host, dial->uri.port, dial->uri.user);
-	} else if (dial->error.code == REPLY_NOT_ALLOWED) {
-		amqp_error_set(&dial->error, REPLY_NOT_ALLOWED, "could not open vhost \"%s\" at %s:%d as user \"%s\": "
-		    "it does not exist, or the user has no permission on it", dial->uri.vhost, dial->uri.host, dial->uri.port, dial->uri.user);
+	if (dial->error.code == AMQP_ACCESS_REFUSED) {
+		amqp_error_set(&dial->error, AMQP_ACCESS_REFUSED,
+		    "could not log in at %s:%d: access refused for user \"%s\": check user name, password, and from where this user may log in",
+		    dial->uri.host, dial->uri.port, dial->uri.user);
+	} else if (dial->error.code == AMQP_NOT_ALLOWED) {
+		amqp_error_set(&dial->error, AMQP_NOT_ALLOWED,
+		    "could not open vhost \"%s\" at %s:%d as user \"%s\": it does not exist, or the user has no permission on it",
+		    dial->uri.vhost, dial->uri.host, dial->uri.port, dial->uri.user);
 	} else if (status == AMQP_STATUS_BROKER_UNSUPPORTED_SASL_METHOD) {
-		amqp_error_set(&dial->error, 0, "could not log in at %s:%d: the broker does not offer PLAIN: check its auth_mechanisms",
+		amqp_error_set(&dial->error, 0,
+		    "could not log in at %s:%d: the broker does not offer PLAIN: check its auth_mechanisms",
 		    dial->uri.host, dial->uri.port);
 	} else if (status == AMQP_STATUS_TIMEOUT) {
-		amqp_error_set(&dial->error, 0, "could not log in at %s:%d: no answer: is this an AMQP port, without TLS?",
+		amqp_error_set(&dial->error, 0,
+		    "could not log in at %s:%d: no answer: is this an AMQP port, without TLS?",
 		    dial->uri.host, dial->uri.port);
 	} else {
 		return;
@@ -452,7 +393,8 @@ static int
 dial_login(struct amqp_dial *dial)
 {
 	static const char *const abilities[] = {
-		"consumer_cancel_notify", "connection.blocked", "publisher_confirms", "basic.nack", "authentication_failure_close"
+		"consumer_cancel_notify", "connection.blocked", "publisher_confirms", "basic.nack",
+		"authentication_failure_close"
 	};
 	amqp_table_entry_t capabilities[ARRAY_SIZE(abilities)], properties[4];
 	amqp_table_t table = { .num_entries = 0, .entries = properties };
@@ -465,21 +407,23 @@ dial_login(struct amqp_dial *dial)
 	}
 	properties[table.num_entries].key = amqp_cstring_bytes("capabilities");
 	properties[table.num_entries].value.kind = AMQP_FIELD_KIND_TABLE;
-	properties[table.num_entries++].value.value.table = (amqp_table_t){ ARRAY_SIZE(capabilities), capabilities };
+	properties[table.num_entries++].value.value.table =
+	    (amqp_table_t){ ARRAY_SIZE(capabilities), capabilities };
 	if (dial->name != NULL)
 		properties[table.num_entries++] = text_entry("connection_name", dial->name);
 	if (dial->product != NULL)
 		properties[table.num_entries++] = text_entry("product", dial->product);
 	if (dial->version != NULL)
 		properties[table.num_entries++] = text_entry("version", dial->version);
-	reply = amqp_login_with_properties(dial->library, dial->uri.vhost, 0, AMQP_FRAME_MAX, dial->heartbeat_s, &table,
-	    AMQP_SASL_METHOD_PLAIN, dial->uri.user, dial->uri.password);
+	reply = amqp_login_with_properties(dial->library, dial->uri.vhost, 0, AMQP_FRAME_MAX,
+	    dial->heartbeat_s, &table, AMQP_SASL_METHOD_PLAIN, dial->uri.user, dial->uri.password);
 	if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
 		login_error(dial, reply);
 		return -1;
 	}
 	if (amqp_get_frame_max(dial->library) < FRAME_MAX_LEAST) {
-		dial_error(dial, "log in at", "the broker wants frames smaller than AMQP allows: check its frame_max");
+		dial_error(dial, "log in at",
+		    "the broker wants frames smaller than AMQP allows: check its frame_max");
 		return -1;
 	}
 	return 0;
@@ -489,7 +433,8 @@ static int
 dial_all(struct amqp_dial *dial)
 {
 	struct timeval login_timeout = { LOGIN_TIMEOUT_S, 0 };
-	struct timeval rpc_timeout = { dial->rpc_timeout_ms / 1000, dial->rpc_timeout_ms % 1000 * 1000 };
+	struct timeval rpc_timeout = { dial->rpc_timeout_ms / 1000,
+		dial->rpc_timeout_ms % 1000 * 1000 };
 	int fd;
 
 	dial->library = amqp_new_connection();
@@ -511,7 +456,9 @@ dial_all(struct amqp_dial *dial)
 		return -1;
 	if (dial_login(dial) != 0)
 		return -1;
-	return dial->setup == NULL ? 0 : dial->setup(dial->prepared, dial->library, &dial->target, &dial->error);
+	if (dial->setup == NULL)
+		return 0;
+	return dial->setup(dial->prepared, dial->library, &dial->target, &dial->error);
 }
 
 static void *
@@ -548,7 +495,8 @@ amqp_dial_start(struct amqp_dial *dial, amqp_setup_fn *setup, void *prepared)
 	(void)pthread_attr_destroy(&attr);
 	(void)pthread_sigmask(SIG_SETMASK, &former, NULL);
 	if (failure != 0)
-		log_fatal(EX_OSERR, "could not start a thread to connect to the broker: %s", strerror(failure));
+		log_fatal(EX_OSERR, "could not start a thread to connect to the broker: %s",
+		    strerror(failure));
 }
 
 amqp_connection_state_t

@@ -5,6 +5,7 @@
  * follows then ends the connection.
  */
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include "util/amqp_conn_internal.h"
@@ -16,7 +17,8 @@ enum {
 	MOVED = 4				/* properties and headers that a copy must not carry under their own name */
 };
 static const char EXPIRATION_MOST[] = "4294967295";
-static const char ORIG_PREFIX[] = "x-pawl-orig-", PAWL_PREFIX[] = "x-pawl-", DROPPED[] = "x-pawl-orig-dropped";
+static const char PAWL_PREFIX[] = "x-pawl-", ORIG_PREFIX[] = "x-pawl-orig-";
+static const char DROPPED[] = "x-pawl-orig-dropped";
 
 void
 amqp_outgoing_init(struct amqp_outgoing *out)
@@ -61,16 +63,19 @@ check_short(struct slice text, const char *what, char *error, size_t size)
 {
 	if (text.len <= AMQP_SHORTSTR_MAX)
 		return 0;
-	return refuse(error, size, "%s of %zu bytes is too long for AMQP: at most %d", what, text.len, AMQP_SHORTSTR_MAX);
+	return refuse(error, size, "%s of %zu bytes is too long for AMQP: at most %d", what,
+	    text.len, AMQP_SHORTSTR_MAX);
 }
 
 static int
 check_target(struct slice exchange, struct slice key, size_t body_size, char *error, size_t size)
 {
-	if (check_short(exchange, "exchange name", error, size) != 0 || check_short(key, "routing key", error, size) != 0)
+	if (check_short(exchange, "exchange name", error, size) != 0 ||
+	    check_short(key, "routing key", error, size) != 0)
 		return -1;
 	if (body_size > AMQP_BODY_MAX)
-		return refuse(error, size, "body of %zu bytes is too large: at most %d", body_size, AMQP_BODY_MAX);
+		return refuse(error, size, "body of %zu bytes is too large: at most %d", body_size,
+		    AMQP_BODY_MAX);
 	return 0;
 }
 
@@ -86,7 +91,8 @@ check_expiration(struct slice text, char *error, size_t size)
 		good = memcmp(text.data, EXPIRATION_MOST, EXPIRATION_DIGITS) <= 0;
 	if (good)
 		return 0;
-	return refuse(error, size, "expiration is not a number of milliseconds from 0 to %s", EXPIRATION_MOST);
+	return refuse(error, size, "expiration is not a number of milliseconds from 0 to %s",
+	    EXPIRATION_MOST);
 }
 
 static int
@@ -96,27 +102,49 @@ check_headers(const struct amqp_header *headers, size_t count, char *error, size
 		size_t len = strlen(headers[i].name);
 
 		if (len > AMQP_SHORTSTR_MAX)
-			return refuse(error, size, "header name \"%.40s...\" of %zu bytes is too long for AMQP: at most %d", headers[i].name,
-			    len, AMQP_SHORTSTR_MAX);
+			return refuse(error, size,
+			    "header name \"%.40s...\" of %zu bytes is too long for AMQP: at most %d",
+			    headers[i].name, len, AMQP_SHORTSTR_MAX);
 	}
 	return 0;
 }
 
+/* The short texts that a message can have. */
+static const struct { const char *name; amqp_flags_t flag; size_t from, to; } short_texts[] = {
+#define SHORT_TEXT(field, flag) \
+	{ #field, flag, offsetof(struct amqp_message, field), offsetof(struct amqp_outgoing, properties.field) }
+	SHORT_TEXT(message_id, AMQP_BASIC_MESSAGE_ID_FLAG),
+	SHORT_TEXT(type, AMQP_BASIC_TYPE_FLAG),
+	SHORT_TEXT(content_type, AMQP_BASIC_CONTENT_TYPE_FLAG),
+	SHORT_TEXT(content_encoding, AMQP_BASIC_CONTENT_ENCODING_FLAG),
+	SHORT_TEXT(correlation_id, AMQP_BASIC_CORRELATION_ID_FLAG),
+	SHORT_TEXT(reply_to, AMQP_BASIC_REPLY_TO_FLAG),
+	SHORT_TEXT(app_id, AMQP_BASIC_APP_ID_FLAG),
+	SHORT_TEXT(expiration, AMQP_BASIC_EXPIRATION_FLAG)
+#undef SHORT_TEXT
+};
+
 static int
-set_short(struct amqp_outgoing *out, amqp_flags_t flag, amqp_bytes_t *field, struct slice text, const char *what, char *error, size_t size)
+set_short_texts(struct amqp_outgoing *out, const struct amqp_message *m, char *error, size_t size)
 {
-	if (text.len == 0)
-		return 0;
-	if (check_short(text, what, error, size) != 0)
-		return -1;
-	out->properties._flags |= flag;
-	*field = amqp_bytes_of(text);
-	out->encoded_bytes += 1 + text.len;
+	for (size_t i = 0; i < ARRAY_SIZE(short_texts); i++) {
+		const struct slice *from = (const void *)((const char *)m + short_texts[i].from);
+		amqp_bytes_t *to = (void *)((char *)out + short_texts[i].to);
+
+		if (from->len == 0)
+			continue;
+		if (check_short(*from, short_texts[i].name, error, size) != 0)
+			return -1;
+		*to = amqp_bytes_of(*from);
+		out->properties._flags |= short_texts[i].flag;
+		out->encoded_bytes += 1 + from->len;
+	}
 	return 0;
 }
 
 int
-amqp_outgoing_message(struct amqp_outgoing *out, const struct amqp_message *m, size_t frame_max, char *error, size_t size)
+amqp_outgoing_message(struct amqp_outgoing *out, const struct amqp_message *m, size_t frame_max,
+    char *error, size_t size)
 {
 	amqp_basic_properties_t *p = &out->properties;
 	const size_t most = frame_max - AMQP_FRAME_OVERHEAD - AMQP_CONTENT_OVERHEAD;
@@ -128,14 +156,7 @@ amqp_outgoing_message(struct amqp_outgoing *out, const struct amqp_message *m, s
 	if (check_target(m->exchange, m->routing_key, m->body_size, error, size) != 0 ||
 	    check_expiration(m->expiration, error, size) != 0 ||
 	    check_headers(m->headers, m->header_count, error, size) != 0 ||
-	    set_short(out, AMQP_BASIC_MESSAGE_ID_FLAG, &p->message_id, m->message_id, "message_id", error, size) != 0 ||
-	    set_short(out, AMQP_BASIC_TYPE_FLAG, &p->type, m->type, "type", error, size) != 0 ||
-	    set_short(out, AMQP_BASIC_CONTENT_TYPE_FLAG, &p->content_type, m->content_type, "content_type", error, size) != 0 ||
-	    set_short(out, AMQP_BASIC_CONTENT_ENCODING_FLAG, &p->content_encoding, m->content_encoding, "content_encoding", error, size) != 0 ||
-	    set_short(out, AMQP_BASIC_CORRELATION_ID_FLAG, &p->correlation_id, m->correlation_id, "correlation_id", error, size) != 0 ||
-	    set_short(out, AMQP_BASIC_REPLY_TO_FLAG, &p->reply_to, m->reply_to, "reply_to", error, size) != 0 ||
-	    set_short(out, AMQP_BASIC_APP_ID_FLAG, &p->app_id, m->app_id, "app_id", error, size) != 0 ||
-	    set_short(out, AMQP_BASIC_EXPIRATION_FLAG, &p->expiration, m->expiration, "expiration", error, size) != 0)
+	    set_short_texts(out, m, error, size) != 0)
 		return -1;
 	if (m->timestamp_s < 0)
 		return refuse(error, size, "timestamp is before 1970");
@@ -145,7 +166,8 @@ amqp_outgoing_message(struct amqp_outgoing *out, const struct amqp_message *m, s
 		out->encoded_bytes += 8;
 	}
 	if (m->priority > PRIORITY_MAX)
-		return refuse(error, size, "priority %d is too high: at most %d", m->priority, PRIORITY_MAX);
+		return refuse(
+		    error, size, "priority %d is too high: at most %d", m->priority, PRIORITY_MAX);
 	if (m->priority >= 0) {
 		p->_flags |= AMQP_BASIC_PRIORITY_FLAG;
 		p->priority = (uint8_t)m->priority;
@@ -161,7 +183,9 @@ amqp_outgoing_message(struct amqp_outgoing *out, const struct amqp_message *m, s
 			out->encoded_bytes += amqp_header_encoded_size(&m->headers[i]);
 	}
 	if (out->encoded_bytes > most)
-		return refuse(error, size, "properties and headers of %zu bytes are too large for one frame: at most %zu", out->encoded_bytes, most);
+		return refuse(error, size,
+		    "properties and headers of %zu bytes are too large for one frame: at most %zu",
+		    out->encoded_bytes, most);
 	return 0;
 }
 
@@ -181,7 +205,8 @@ is_dropped(struct slice name, bool drop_pawl)
 {
 	return slice_is(name, "CC") || slice_is(name, "BCC") || slice_is(name, "x-death") ||
 	    has_prefix(name, "x-first-death-") || has_prefix(name, "x-last-death-") ||
-	    slice_is(name, "x-delivery-count") || slice_is(name, "x-acquired-count") || slice_is(name, DROPPED) ||
+	    slice_is(name, "x-delivery-count") || slice_is(name, "x-acquired-count") ||
+	    slice_is(name, DROPPED) ||
 	    (drop_pawl && has_prefix(name, PAWL_PREFIX) && !has_prefix(name, ORIG_PREFIX));
 }
 
@@ -196,7 +221,8 @@ is_named(const amqp_table_entry_t *entries, size_t count, amqp_bytes_t name)
 }
 
 static void
-move_text(amqp_basic_properties_t *p, amqp_flags_t flag, amqp_bytes_t text, const char *name, amqp_table_entry_t *moved, size_t *count)
+move_text(amqp_basic_properties_t *p, amqp_flags_t flag, amqp_bytes_t text, const char *name,
+    amqp_table_entry_t *moved, size_t *count)
 {
 	if (!(p->_flags & flag))
 		return;
@@ -207,7 +233,8 @@ move_text(amqp_basic_properties_t *p, amqp_flags_t flag, amqp_bytes_t text, cons
 }
 
 static void
-move_header(const amqp_table_t *headers, const char *from, const char *name, amqp_table_entry_t *moved, size_t *count)
+move_header(const amqp_table_t *headers, const char *from, const char *name,
+    amqp_table_entry_t *moved, size_t *count)
 {
 	for (int i = 0; i < headers->num_entries; i++) {
 		if (slice_is(slice_of_bytes(headers->entries[i].key), from)) {
@@ -222,7 +249,8 @@ move_header(const amqp_table_t *headers, const char *from, const char *name, amq
 static int
 measure(struct amqp_outgoing *out)
 {
-	amqp_bytes_t room = { .len = out->scratch.cap - out->scratch.len - 1, .bytes = out->scratch.data };
+	amqp_bytes_t room = { .len = out->scratch.cap - out->scratch.len - 1,
+		.bytes = out->scratch.data };
 	int size = amqp_encode_properties(AMQP_BASIC_CLASS, &out->properties, room);
 
 	if (size < 0)
@@ -234,7 +262,8 @@ measure(struct amqp_outgoing *out)
 static size_t
 entry_size(struct amqp_outgoing *out, amqp_table_entry_t *entry)
 {
-	amqp_bytes_t room = { .len = out->scratch.cap - out->scratch.len - 1, .bytes = out->scratch.data };
+	amqp_bytes_t room = { .len = out->scratch.cap - out->scratch.len - 1,
+		.bytes = out->scratch.data };
 	amqp_table_t table = { .num_entries = 1, .entries = entry };
 	size_t size = 0;
 
@@ -270,7 +299,7 @@ shorten(amqp_table_entry_t *entries, size_t from, size_t count, size_t excess)
 		if (target < second)
 			target = second;
 		while (target > 0 && (((const unsigned char *)longest->bytes)[target] & 0xc0) == 0x80)
-			target--;			/* not through the middle of a character */
+			target--;		/* not through the middle of a character */
 		excess -= longest->len - target < excess ? longest->len - target : excess;
 		longest->len = target;
 	}
@@ -317,25 +346,30 @@ leave_out(struct amqp_outgoing *out, size_t original_count, size_t excess)
 }
 
 int
-amqp_outgoing_copy(struct amqp_outgoing *out, const struct amqp_copy *copy, size_t frame_max, char *error, size_t size)
+amqp_outgoing_copy(struct amqp_outgoing *out, const struct amqp_copy *copy, size_t frame_max,
+    char *error, size_t size)
 {
 	const size_t most = frame_max - AMQP_FRAME_OVERHEAD - AMQP_CONTENT_OVERHEAD;
 	amqp_basic_properties_t *p = &out->properties;
 	amqp_table_entry_t moved[MOVED], *entries;
 	amqp_table_t original;
-	size_t moved_count = 0, count = 0, original_count, scratch_bytes = copy->raw_properties.len + 1024;
+	size_t scratch_bytes = copy->raw_properties.len + 1024;
+	size_t moved_count = 0, count = 0, original_count;
 	void *decoded;
 
 	if (check_target(copy->exchange, copy->routing_key, copy->body_size, error, size) != 0 ||
 	    check_headers(copy->add, copy->add_count, error, size) != 0)
 		return -1;
 	recycle_amqp_pool(&out->pool);
-	if (amqp_decode_properties(AMQP_BASIC_CLASS, &out->pool, amqp_bytes_of(copy->raw_properties), &decoded) != AMQP_STATUS_OK)
+	if (amqp_decode_properties(AMQP_BASIC_CLASS, &out->pool,
+		amqp_bytes_of(copy->raw_properties), &decoded) != AMQP_STATUS_OK)
 		return refuse(error, size, "its properties cannot be decoded");
 	*p = *(const amqp_basic_properties_t *)decoded;
 	original = p->_flags & AMQP_BASIC_HEADERS_FLAG ? p->headers : amqp_empty_table;
-	move_text(p, AMQP_BASIC_EXPIRATION_FLAG, p->expiration, "x-pawl-orig-expiration", moved, &moved_count);
-	move_text(p, AMQP_BASIC_USER_ID_FLAG, p->user_id, "x-pawl-orig-user-id", moved, &moved_count);
+	move_text(p, AMQP_BASIC_EXPIRATION_FLAG, p->expiration, "x-pawl-orig-expiration", moved,
+	    &moved_count);
+	move_text(
+	    p, AMQP_BASIC_USER_ID_FLAG, p->user_id, "x-pawl-orig-user-id", moved, &moved_count);
 	move_header(&original, "CC", "x-pawl-orig-CC", moved, &moved_count);
 	move_header(&original, "BCC", "x-pawl-orig-BCC", moved, &moved_count);
 
@@ -345,7 +379,8 @@ amqp_outgoing_copy(struct amqp_outgoing *out, const struct amqp_copy *copy, size
 		amqp_bytes_t name = original.entries[i].key;
 
 		/* entries[] begins with 'add' for now; what is kept gathers behind it. */
-		if (!is_dropped(slice_of_bytes(name), copy->drop_pawl) && !is_named(moved, moved_count, name) &&
+		if (!is_dropped(slice_of_bytes(name), copy->drop_pawl) &&
+		    !is_named(moved, moved_count, name) &&
 		    !is_named(entries, copy->add_count, name))
 			entries[copy->add_count + count++] = original.entries[i];
 	}
@@ -375,7 +410,8 @@ amqp_outgoing_copy(struct amqp_outgoing *out, const struct amqp_copy *copy, size
 		if (excess > 0)
 			leave_out(out, original_count, excess);
 		if (measure(out) != 0 || out->encoded_bytes > most)
-			return refuse(error, size, "its properties do not fit into one frame with what is to be added");
+			return refuse(error, size,
+			    "its properties do not fit into one frame with what is to be added");
 	}
 	return 0;
 }

@@ -75,7 +75,8 @@ struct amqp_publisher {
 static struct pending *
 ring_at(struct amqp_channel *channel, uint64_t tag)
 {
-	return &channel->ring[(channel->ring_first + (size_t)(tag - channel->first_tag)) & (channel->ring_cap - 1)];
+	return &channel->ring[(channel->ring_first + (size_t)(tag - channel->first_tag)) &
+	    (channel->ring_cap - 1)];
 }
 
 static void
@@ -192,8 +193,9 @@ channel_open(struct amqp_channel *channel)
 	amqp_channel_open_t method = { .out_of_band = amqp_empty_bytes };
 
 	if ((int)channel->number > amqp_conn_channel_max(conn)) {
-		amqp_conn_fail(conn, 0, "cannot open channel %u: the broker allows %d on a connection, raise its channel_max", channel->number,
-		    amqp_conn_channel_max(conn));
+		amqp_conn_fail(conn, 0,
+		    "cannot open channel %u: the broker allows %d on a connection, raise its channel_max",
+		    channel->number, amqp_conn_channel_max(conn));
 		return;
 	}
 	channel->opened++;
@@ -202,7 +204,8 @@ channel_open(struct amqp_channel *channel)
 }
 
 struct amqp_channel *
-amqp_channel_new(struct amqp_publisher *publisher, const struct amqp_channel_events *events, void *arg)
+amqp_channel_new(
+    struct amqp_publisher *publisher, const struct amqp_channel_events *events, void *arg)
 {
 	struct amqp_channel *channel = xcalloc(1, sizeof(*channel));
 	size_t i = 0;
@@ -211,7 +214,8 @@ amqp_channel_new(struct amqp_publisher *publisher, const struct amqp_channel_eve
 		i++;
 	if (i == publisher->channel_cap) {
 		publisher->channel_cap++;
-		publisher->channels = xrealloc(publisher->channels, publisher->channel_cap * sizeof(struct amqp_channel *));
+		publisher->channels = xrealloc(
+		    publisher->channels, publisher->channel_cap * sizeof(struct amqp_channel *));
 	}
 	publisher->channels[i] = channel;
 	channel->publisher = publisher;
@@ -241,13 +245,15 @@ amqp_channel_free(struct amqp_channel **channel_p)
 	}
 	method.reply_text = amqp_cstring_bytes("done");
 	channel->state = CHANNEL_CLOSING;
-	(void)amqp_conn_send(channel->publisher->conn, channel->number, AMQP_CHANNEL_CLOSE_METHOD, &method);
+	(void)amqp_conn_send(
+	    channel->publisher->conn, channel->number, AMQP_CHANNEL_CLOSE_METHOD, &method);
 }
 
 bool
 amqp_channel_ready(const struct amqp_channel *channel)
 {
-	return channel->state == CHANNEL_READY && !channel->publisher->blocked && amqp_conn_up(channel->publisher->conn);
+	return channel->state == CHANNEL_READY && !channel->publisher->blocked &&
+	    amqp_conn_up(channel->publisher->conn);
 }
 
 size_t
@@ -259,7 +265,8 @@ amqp_channel_unconfirmed(const struct amqp_channel *channel)
 /* Frames. */
 
 static void
-channel_confirm(struct amqp_channel *channel, const amqp_frame_t *frame, uint64_t tag, bool multiple, enum amqp_outcome outcome)
+channel_confirm(struct amqp_channel *channel, const amqp_frame_t *frame, uint64_t tag,
+    bool multiple, enum amqp_outcome outcome)
 {
 	struct amqp_conn *conn = channel->publisher->conn;
 	uint64_t last = channel->first_tag + channel->ring_count - 1, at = tag;
@@ -269,7 +276,8 @@ channel_confirm(struct amqp_channel *channel, const amqp_frame_t *frame, uint64_
 		at = channel->first_tag;
 		tag = tag == 0 ? last : tag;
 	}
-	if (channel->state != CHANNEL_READY || tag > last || (!multiple && (tag < channel->first_tag || ring_at(channel, tag)->done))) {
+	if (channel->state != CHANNEL_READY || tag > last ||
+	    (!multiple && (tag < channel->first_tag || ring_at(channel, tag)->done))) {
 		amqp_conn_unexpected(conn, frame);
 		return;
 	}
@@ -284,7 +292,8 @@ channel_confirm(struct amqp_channel *channel, const amqp_frame_t *frame, uint64_
 		channel->unconfirmed--;
 		ring_drop_done(channel);
 		channel->busy++;
-		channel->events->outcome(channel->arg, one.token, one.return_code != 0 ? AMQP_RETURNED : outcome, one.return_code,
+		channel->events->outcome(channel->arg, one.token,
+		    one.return_code != 0 ? AMQP_RETURNED : outcome, one.return_code,
 		    slice_of(one.return_text));
 		free(one.return_text);
 		same = channel->state == CHANNEL_READY && channel->opened == opened;
@@ -301,10 +310,12 @@ channel_closed(struct amqp_channel *channel, const amqp_channel_close_t *method)
 	struct amqp_error error;
 
 	amqp_conn_channel_error(conn, method, &error);
-	if (!amqp_conn_send(conn, channel->number, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok) || channel->state == CHANNEL_CLOSING)
+	if (!amqp_conn_send(conn, channel->number, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok) ||
+	    channel->state == CHANNEL_CLOSING)
 		return;
 	channel->state = CHANNEL_DOWN;
-	if (channel_tell_down(channel, &error) && channel->publisher != NULL && channel->state == CHANNEL_DOWN)
+	if (channel_tell_down(channel, &error) && channel->publisher != NULL &&
+	    channel->state == CHANNEL_DOWN)
 		channel_open(channel);
 }
 
@@ -320,11 +331,13 @@ channel_method(struct amqp_channel *channel, const amqp_frame_t *frame)
 	switch (frame->payload.method.id) {
 	case AMQP_BASIC_ACK_METHOD:
 		ack = frame->payload.method.decoded;
-		channel_confirm(channel, frame, ack->delivery_tag, ack->multiple != 0, AMQP_CONFIRMED);
+		channel_confirm(channel, frame, ack->delivery_tag, ack->multiple != 0,
+		    AMQP_CONFIRMED);
 		return;
 	case AMQP_BASIC_NACK_METHOD:
 		nack = frame->payload.method.decoded;
-		channel_confirm(channel, frame, nack->delivery_tag, nack->multiple != 0, AMQP_NACKED);
+		channel_confirm(channel, frame, nack->delivery_tag, nack->multiple != 0,
+		    AMQP_NACKED);
 		return;
 	case AMQP_BASIC_RETURN_METHOD:
 		returned = frame->payload.method.decoded;
@@ -338,7 +351,8 @@ channel_method(struct amqp_channel *channel, const amqp_frame_t *frame)
 		channel_closed(channel, frame->payload.method.decoded);
 		return;
 	case AMQP_CHANNEL_OPEN_OK_METHOD:
-		if (channel->state == CHANNEL_OPENING && amqp_conn_send(conn, channel->number, AMQP_CONFIRM_SELECT_METHOD, &select))
+		if (channel->state == CHANNEL_OPENING &&
+		    amqp_conn_send(conn, channel->number, AMQP_CONFIRM_SELECT_METHOD, &select))
 			channel->state = CHANNEL_SELECTING;
 		return;
 	case AMQP_CONFIRM_SELECT_OK_METHOD:
@@ -369,7 +383,8 @@ channel_return_header(struct amqp_channel *channel, const amqp_frame_t *frame)
 		message_id = slice_of_bytes(p->message_id);
 	channel->return_left = frame->payload.properties.body_size;
 	channel->expect = channel->return_left > 0 ? EXPECT_BODY : EXPECT_METHOD;
-	identity = identity_of(channel->return_exchange, channel->return_key, message_id, channel->return_left);
+	identity = identity_of(
+	    channel->return_exchange, channel->return_key, message_id, channel->return_left);
 	for (size_t i = 0; i < channel->ring_count; i++) {
 		struct pending *one = ring_at(channel, channel->first_tag + i);
 
@@ -381,7 +396,8 @@ channel_return_header(struct amqp_channel *channel, const amqp_frame_t *frame)
 		}
 	}
 	/* Not to know which message was lost would be to lose it. */
-	amqp_conn_fail(channel->publisher->conn, 0, "the broker returned a message that is none of the unconfirmed");
+	amqp_conn_fail(channel->publisher->conn, 0,
+	    "the broker returned a message that is none of the unconfirmed");
 }
 
 static void
@@ -414,11 +430,15 @@ static void
 publisher_frame(void *arg, const amqp_frame_t *frame)
 {
 	static const uint8_t type_of[] = {
-		[EXPECT_METHOD] = AMQP_FRAME_METHOD, [EXPECT_HEADER] = AMQP_FRAME_HEADER, [EXPECT_BODY] = AMQP_FRAME_BODY
+		[EXPECT_METHOD] = AMQP_FRAME_METHOD,
+		[EXPECT_HEADER] = AMQP_FRAME_HEADER,
+		[EXPECT_BODY] = AMQP_FRAME_BODY
 	};
 	struct amqp_publisher *publisher = arg;
 	struct amqp_conn *conn = publisher->conn;	/* outlives this call */
-	struct amqp_channel *channel = frame->channel <= publisher->channel_cap ? publisher->channels[frame->channel - 1] : NULL;
+	struct amqp_channel *channel = frame->channel <= publisher->channel_cap
+	    ? publisher->channels[frame->channel - 1]
+	    : NULL;
 	bool return_begun;
 
 	if (channel == NULL) {
@@ -434,7 +454,8 @@ publisher_frame(void *arg, const amqp_frame_t *frame)
 		amqp_conn_unexpected(conn, frame);
 		return;
 	}
-	return_begun = frame->frame_type == AMQP_FRAME_METHOD && frame->payload.method.id == AMQP_BASIC_RETURN_METHOD;
+	return_begun = frame->frame_type == AMQP_FRAME_METHOD &&
+	    frame->payload.method.id == AMQP_BASIC_RETURN_METHOD;
 	if (frame->frame_type == AMQP_FRAME_METHOD)
 		channel_method(channel, frame);
 	else if (frame->frame_type == AMQP_FRAME_HEADER)
@@ -463,7 +484,8 @@ publisher_cork(struct amqp_publisher *publisher)
 
 	if (publisher->corked)
 		return;
-	publisher->corked = setsockopt(amqp_conn_fd(publisher->conn), IPPROTO_TCP, TCP_CORK, &on, sizeof(on)) == 0;
+	publisher->corked =
+	    setsockopt(amqp_conn_fd(publisher->conn), IPPROTO_TCP, TCP_CORK, &on, sizeof(on)) == 0;
 	loop_timer_set_ms(&publisher->flush, 0);
 }
 
@@ -477,7 +499,8 @@ amqp_publisher_flush(struct amqp_publisher *publisher)
 		return;
 	publisher->corked = false;
 	if (amqp_conn_up(publisher->conn))
-		(void)setsockopt(amqp_conn_fd(publisher->conn), IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
+		(void)setsockopt(
+		    amqp_conn_fd(publisher->conn), IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
 }
 
 static void
@@ -487,12 +510,15 @@ publisher_flush_timer(void *arg)
 }
 
 static enum amqp_publish_status
-channel_send(struct amqp_channel *channel, struct slice exchange, struct slice key, const void *body, size_t body_size, void *token)
+channel_send(struct amqp_channel *channel, struct slice exchange, struct slice key,
+    const void *body, size_t body_size, void *token)
 {
 	struct amqp_publisher *publisher = channel->publisher;
 	const amqp_basic_properties_t *p = &publisher->out.properties;
-	size_t frames = 2 + body_size / (amqp_conn_frame_max(publisher->conn) - AMQP_FRAME_OVERHEAD) + 1;
-	size_t bytes = exchange.len + key.len + publisher->out.encoded_bytes + body_size + frames * 24;
+	size_t frames =
+	    2 + body_size / (amqp_conn_frame_max(publisher->conn) - AMQP_FRAME_OVERHEAD) + 1;
+	size_t bytes =
+	    exchange.len + key.len + publisher->out.encoded_bytes + body_size + frames * 24;
 	struct slice message_id = { NULL, 0 };
 	int status;
 
@@ -503,8 +529,9 @@ channel_send(struct amqp_channel *channel, struct slice exchange, struct slice k
 		return AMQP_NOT_READY;
 	}
 	publisher_cork(publisher);
-	status = amqp_basic_publish(amqp_conn_library(publisher->conn), (amqp_channel_t)channel->number, amqp_bytes_of(exchange),
-	    amqp_bytes_of(key), 1, 0, p, amqp_bytes_of((struct slice){ body, body_size }));
+	status = amqp_basic_publish(amqp_conn_library(publisher->conn),
+	    (amqp_channel_t)channel->number, amqp_bytes_of(exchange), amqp_bytes_of(key), 1, 0, p,
+	    amqp_bytes_of((struct slice){ body, body_size }));
 	if (status != AMQP_STATUS_OK) {
 		amqp_conn_fail_status(publisher->conn, status, "publish");
 		channel->refused = true;
@@ -517,27 +544,33 @@ channel_send(struct amqp_channel *channel, struct slice exchange, struct slice k
 }
 
 enum amqp_publish_status
-amqp_channel_publish(struct amqp_channel *channel, const struct amqp_message *message, void *token, char *error, size_t error_size)
+amqp_channel_publish(struct amqp_channel *channel, const struct amqp_message *message, void *token,
+    char *error, size_t error_size)
 {
 	struct amqp_publisher *publisher = channel->publisher;
 
 	if (!channel_may_publish(channel))
 		return AMQP_NOT_READY;
-	if (amqp_outgoing_message(&publisher->out, message, amqp_conn_frame_max(publisher->conn), error, error_size) != 0)
+	if (amqp_outgoing_message(&publisher->out, message, amqp_conn_frame_max(publisher->conn),
+		error, error_size) != 0)
 		return AMQP_BAD_MESSAGE;
-	return channel_send(channel, message->exchange, message->routing_key, message->body, message->body_size, token);
+	return channel_send(channel, message->exchange, message->routing_key, message->body,
+	    message->body_size, token);
 }
 
 enum amqp_publish_status
-amqp_channel_copy(struct amqp_channel *channel, const struct amqp_copy *copy, void *token, char *error, size_t error_size)
+amqp_channel_copy(struct amqp_channel *channel, const struct amqp_copy *copy, void *token,
+    char *error, size_t error_size)
 {
 	struct amqp_publisher *publisher = channel->publisher;
 
 	if (!channel_may_publish(channel))
 		return AMQP_NOT_READY;
-	if (amqp_outgoing_copy(&publisher->out, copy, amqp_conn_frame_max(publisher->conn), error, error_size) != 0)
+	if (amqp_outgoing_copy(&publisher->out, copy, amqp_conn_frame_max(publisher->conn), error,
+		error_size) != 0)
 		return AMQP_BAD_MESSAGE;
-	return channel_send(channel, copy->exchange, copy->routing_key, copy->body, copy->body_size, token);
+	return channel_send(
+	    channel, copy->exchange, copy->routing_key, copy->body, copy->body_size, token);
 }
 
 /* Life. */
@@ -549,7 +582,8 @@ publisher_tell_ready(struct amqp_publisher *publisher)
 	for (size_t i = 0; !publisher->freed && i < publisher->channel_cap; i++) {
 		struct amqp_channel *channel = publisher->channels[i];
 
-		if (channel != NULL && !channel->freed && channel->refused && amqp_channel_ready(channel))
+		if (channel != NULL && !channel->freed && channel->refused &&
+		    amqp_channel_ready(channel))
 			(void)channel_tell_ready(channel);
 	}
 }
@@ -627,7 +661,8 @@ static const struct amqp_conn_owner publisher_owner = {
 };
 
 struct amqp_publisher *
-amqp_publisher_new(struct loop *loop, const struct amqp_conn_options *options, const struct amqp_publisher_events *events, void *arg)
+amqp_publisher_new(struct loop *loop, const struct amqp_conn_options *options,
+    const struct amqp_publisher_events *events, void *arg)
 {
 	struct amqp_publisher *publisher = xcalloc(1, sizeof(*publisher));
 

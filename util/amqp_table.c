@@ -220,7 +220,8 @@ delivery_value(const struct amqp_delivery *delivery, const char *name)
 }
 
 bool
-amqp_delivery_header(const struct amqp_delivery *delivery, const char *name, struct buf *scratch, struct slice *value)
+amqp_delivery_header(const struct amqp_delivery *delivery, const char *name, struct buf *scratch,
+    struct slice *value)
 {
 	const amqp_field_value_t *found = delivery_value(delivery, name);
 
@@ -237,7 +238,8 @@ amqp_delivery_header_int(const struct amqp_delivery *delivery, const char *name,
 }
 
 void
-amqp_delivery_headers(const struct amqp_delivery *delivery, struct buf *scratch, amqp_header_fn *fn, void *arg)
+amqp_delivery_headers(const struct amqp_delivery *delivery, struct buf *scratch, amqp_header_fn *fn,
+    void *arg)
 {
 	const amqp_table_t *table = delivery->headers;
 	size_t from = scratch->len;

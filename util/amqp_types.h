@@ -34,6 +34,7 @@ struct amqp_error {
 	int code;			/* AMQP reply code (404, 320, 530 ...); 0: library, network or timeout */
 	bool connection;		/* the connection went, not only a channel */
 	bool configuration;		/* trying again soon will not help: access refused, unknown vhost, redeclared differently */
+	bool rejected;			/* a delivery that cannot be decoded was rejected for good; see amqp_consumer_options */
 	char text[512];			/* host, what was tried, reason; control characters escaped */
 };
 

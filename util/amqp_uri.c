@@ -82,7 +82,8 @@ parse_port(struct slice text, int *port)
 static bool
 split(struct slice *before, struct slice *rest, char c, bool last)
 {
-	const char *at = last ? memrchr(rest->data, c, rest->len) : memchr(rest->data, c, rest->len);
+	const char *at =
+	    last ? memrchr(rest->data, c, rest->len) : memchr(rest->data, c, rest->len);
 	size_t len;
 
 	if (at == NULL)
@@ -107,7 +108,8 @@ all_of(struct slice text, const char *allowed)
 static const char *
 parse_host(struct slice text, struct amqp_uri *uri)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._%:";
+	static const char letters[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._%:";
 	struct slice host = text, rest = text;
 	const char *why = NULL;
 

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "util/amqp_conn_internal.h"	/* for the library's version */
 #include "util/amqp_consumer.h"
 #include "util/amqp_publisher.h"
 #include "util/arena.h"
@@ -72,6 +73,7 @@ struct probe {
 	uint64_t delivered, auto_ack;
 	bool quiet;			/* count deliveries, do not show them */
 	bool free_at_delivery;
+	bool dead_letters;
 };
 
 static void ATTR_PRINTF(1, 2)
@@ -122,7 +124,7 @@ sum_of(const char *body, size_t size)
 static void
 say_error(const char *what, const struct amqp_error *e)
 {
-	say("%s code=%d connection=%d configuration=%d %s", what, e->code, e->connection, e->configuration, e->text);
+	say("%s code=%d connection=%d configuration=%d %s%s", what, e->code, e->connection, e->configuration, e->rejected ? "rejected " : "", e->text);
 }
 
 /* The consumer's events. */
@@ -404,7 +406,7 @@ do_consume(struct probe *probe, char **word)	/* consume QUEUE PREFETCH */
 {
 	static char queue[TEXT_MOST];
 	struct amqp_consumer_options options = { .conn = probe->conn, .queue = queue, .tag_prefix = "probe", .prefetch = (uint16_t)number(word[2]),
-	    .declare = probe->declarations, .declare_count = probe->declaration_count };
+	    .declare = probe->declarations, .declare_count = probe->declaration_count, .dead_letters = probe->dead_letters };
 
 	(void)snprintf(queue, sizeof(queue), "%s", word[1]);
 	probe->consumer = amqp_consumer_new(probe->loop, &options, &consumer_events, probe);
@@ -438,6 +440,8 @@ do_consumer(struct probe *probe, char **word)	/* what has no argument, or a numb
 		probe->auto_ack = (uint64_t)number(word[1]);
 	else if (strcmp(what, "quiet") == 0)
 		probe->quiet = number(word[1]) != 0;
+	else if (strcmp(what, "dead-letters") == 0)
+		probe->dead_letters = true;
 	else if (strcmp(what, "free-at-delivery") == 0)
 		probe->free_at_delivery = true;
 	else if (strcmp(what, "old-ack") == 0)
@@ -576,8 +580,10 @@ do_copy(struct probe *probe, char **word)	/* copy CHANNEL TAG KEY DROP-PAWL [TEX
 	};
 	struct amqp_copy copy = { .routing_key = slice_of(text(word[3])), .drop_pawl = number(word[4]) != 0, .add = add, .add_count = ARRAY_SIZE(add) };
 
-	for (size_t i = 0; i < size; i++)		/* two bytes a character: a cut must not be in between */
-		memcpy(long_text + 2 * i, "\xc3\xa4", 2);
+	for (size_t i = 0; i < size; i++) {		/* two bytes a character: a cut must not be in between */
+		long_text[2 * i] = '\xc3';
+		long_text[2 * i + 1] = '\xa4';
+	}
 	while (kept != NULL && kept->tag != tag)
 		kept = kept->next;
 	if (kept == NULL)
@@ -616,7 +622,7 @@ static const struct command { const char *name; int arguments; void (*run)(struc
 	{ "consume", 2, do_consume }, { "ack", 1, do_settle }, { "ack-all", 1, do_settle }, { "give-back", 1, do_settle },
 	{ "cancel", 0, do_consumer }, { "resume", 0, do_consumer }, { "recycle", 0, do_consumer }, { "pause", 1, do_consumer },
 	{ "auto-ack", 1, do_consumer }, { "quiet", 1, do_consumer }, { "free-at-delivery", 0, do_consumer }, { "old-ack", 0, do_consumer },
-	{ "free-consumer", 0, do_consumer }, { "close", 1, do_close },
+	{ "free-consumer", 0, do_consumer }, { "dead-letters", 0, do_consumer }, { "close", 1, do_close },
 	{ "publisher", 0, do_publisher }, { "free-publisher", 0, do_publisher }, { "channel", 1, do_channel }, { "free-channel", 1, do_channel },
 	{ "publish", 5, do_publish }, { "bad", 3, do_bad }, { "load", 5, do_load }, { "copy", 4, do_copy },
 	{ "count", 0, do_say }, { "memory", 0, do_say }, { "unconfirmed", 1, do_say }, { "quit", 0, do_quit }
@@ -739,7 +745,7 @@ main(int argc, char **argv)
 	probe.loop = loop_new();
 	loop_signals(probe.loop, signals, ARRAY_SIZE(signals), on_signal, &probe);
 	watch = loop_watch(probe.loop, STDIN_FILENO, LOOP_READ, read_commands, &probe);
-	say("started");
+	say("started %s", amqp_version());
 	loop_run(probe.loop);
 	loop_unwatch(&watch);
 	release(&probe);

@@ -169,6 +169,7 @@ test_json(void)
 static void
 test_depth(void)
 {
+	static const char null[] = { 'n', 'u', 'l', 'l' };
 	amqp_field_value_t deep[20];
 	char wanted[2 * 20 + 8] = "";
 
@@ -183,7 +184,7 @@ test_depth(void)
 	memset(wanted + 17, ']', 16);
 	is_header("d16", wanted);
 	memset(wanted, '[', 16);
-	memcpy(wanted + 16, "null", 4);
+	memcpy(wanted + 16, null, sizeof(null));
 	memset(wanted + 20, ']', 16);
 	is_header("d19", wanted);
 }

@@ -6,19 +6,19 @@
 int
 main(void)
 {
-	static const struct { const char *text, *host; int port; const char *user, *password, *vhost; bool tls; } good[] = {
-		{ "amqp://h", "h", 5672, "guest", NULL, "/", false },
-		{ "amqps://h", "h", 5671, "guest", NULL, "/", true },
-		{ "amqp://orders@localhost/%2f", "localhost", 5672, "orders", NULL, "/", false },
-		{ "amqp://orders@localhost/%2F", "localhost", 5672, "orders", NULL, "/", false },
-		{ "amqp://u:p@h:1/v", "h", 1, "u", "p", "v", false },
-		{ "amqp://u:@h:65535/v", "h", 65535, "u", "", "v", false },
-		{ "amqp://u:a:b@h", "h", 5672, "u", "a:b", "/", false },
-		{ "amqp://u:a@b@h", "h", 5672, "u", "a@b", "/", false },
-		{ "amqp://%75%40:%2f%3f%23%25%c3%a4@h.example:5673/a%2fb%20c", "h.example", 5673, "u@", "/?#%\xc3\xa4", "a/b c", false },
-		{ "amqps://[::1]:5671/v", "::1", 5671, "guest", NULL, "v", true },
-		{ "amqp://u@[fe80::1%25eth0]", "fe80::1%eth0", 5672, "u", NULL, "/", false },
-		{ "amqp://u@10.0.0.1:5672", "10.0.0.1", 5672, "u", NULL, "/", false }
+	static const struct { const char *text, *host, *user, *password, *vhost; int port; bool tls; } good[] = {
+		{ "amqp://h", "h", "guest", NULL, "/", 5672, false },
+		{ "amqps://h", "h", "guest", NULL, "/", 5671, true },
+		{ "amqp://orders@localhost/%2f", "localhost", "orders", NULL, "/", 5672, false },
+		{ "amqp://orders@localhost/%2F", "localhost", "orders", NULL, "/", 5672, false },
+		{ "amqp://u:p@h:1/v", "h", "u", "p", "v", 1, false },
+		{ "amqp://u:@h:65535/v", "h", "u", "", "v", 65535, false },
+		{ "amqp://u:a:b@h", "h", "u", "a:b", "/", 5672, false },
+		{ "amqp://u:a@b@h", "h", "u", "a@b", "/", 5672, false },
+		{ "amqp://%75%40:%2f%3f%23%25%c3%a4@h.example:5673/a%2fb%20c", "h.example", "u@", "/?#%\xc3\xa4", "a/b c", 5673, false },
+		{ "amqps://[::1]:5671/v", "::1", "guest", NULL, "v", 5671, true },
+		{ "amqp://u@[fe80::1%25eth0]", "fe80::1%eth0", "u", NULL, "/", 5672, false },
+		{ "amqp://u@10.0.0.1:5672", "10.0.0.1", "u", NULL, "/", 5672, false }
 	};
 	static const struct { const char *text, *error; } bad[] = {
 		{ "", "amqp://" }, { "h", "amqp://" }, { "http://h", "amqp://" }, { "amqp:h", "amqp://" }, { "amqp:/h", "amqp://" },
