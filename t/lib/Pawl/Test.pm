@@ -67,6 +67,8 @@ sub import
 	Test::More->export_to_level(1, 'Test::More', @more);
 	$class->export_to_level(1, $class, @EXPORT);
 	$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);	# so that END blocks run
+	$SIG{ALRM} = sub { die "this file takes far too long\n" };
+	alarm(300 * Pawl::Process::slow_factor());
 	return;
 }
 
