@@ -3,7 +3,6 @@
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
 
 sub migrate { my (@arguments) = @_; return run_program('pawlctl', 'migrate', @arguments) }
-sub login { my ($db, $role) = @_; $db->do("create role $role login"); return $db->server->db($db->name) }
 
 # What a role may do: the error, or undef.
 sub as { my ($db, $role, $sql) = @_; return $db->error("set role $role; $sql") }
