@@ -6,7 +6,8 @@
 
 static const char DEAD_SUFFIX[] = ".dead";
 enum {
-	DELIVERY_LIMIT = 1000000,	/* none, said so that 3.10 understands it; the default of 4.0 is 20 */
+	/* none, said so that 3.10 understands it; the default of 4.0 is 20 */
+	DELIVERY_LIMIT = 1000000,
 	ARGS_MOST = 7
 };
 
@@ -39,8 +40,8 @@ declare_queue(const char *name, struct args args)
 	};
 }
 
-/* No time limit and no length limit: dead letters wait for a person. The delivery limit is the same as the queue's, because looking into
- * a queue counts as a delivery. */
+/* No time limit and no length limit: dead letters wait for a person. The delivery limit is the
+ * same as the queue's, because looking into a queue counts as a delivery. */
 static struct amqp_declaration
 dead_queue(const char *name, struct arena *arena)
 {
@@ -55,7 +56,8 @@ work_queue(const struct config_queue *queue, const char *dead_name, struct arena
 	add_text(&args, "x-dead-letter-exchange", "");
 	add_text(&args, "x-dead-letter-routing-key", dead_name);
 	add_text(&args, "x-dead-letter-strategy", "at-least-once");
-	add_text(&args, "x-overflow", "reject-publish");	/* at-least-once falls back silently without it */
+	/* at-least-once falls back silently without it */
+	add_text(&args, "x-overflow", "reject-publish");
 	if (queue->order != ORDER_NONE)
 		args.list[args.count++] = (struct amqp_header){
 			.name = "x-single-active-consumer", .kind = AMQP_BOOL, .number = 1

@@ -1,8 +1,10 @@
 /*
- * amqp_conn.c - the loop's side of a broker connection: pumps frames, keeps heartbeats, notices losses, dials again.
+ * amqp_conn.c - the loop's side of a broker connection: pumps frames, keeps heartbeats, notices
+ * losses, dials again.
  *
- * Nothing a broker sends ends the process: what is not understood is a connection given up. down() is never called from inside a call
- * of the owner's: failures found there are reported from the loop.
+ * Nothing a broker sends ends the process: what is not understood is a connection given up. down()
+ * is never called from inside a call of the owner's: failures found there are reported from the
+ * loop.
  */
 #include <assert.h>
 #include <errno.h>
@@ -25,16 +27,22 @@ enum {
 	HEARTBEAT_S = 15, CONNECT_TIMEOUT_MS = 5000, RPC_TIMEOUT_MS = 60000,
 	PUMP_FRAMES = 1536,		/* a round's share: some 512 messages of three frames */
 	BACKOFF_FIRST_MS = 100, BACKOFF_CONFIGURATION_MS = 5000, BACKOFF_MOST_MS = 30000,
-	GOOD_AFTER_MS = 5000,		/* a connection that lived so long starts the delays afresh */
+	/* a connection that lived so long starts the delays afresh */
+	GOOD_AFTER_MS = 5000,
 	LEAVE_MS = 500,
 	STACK_BYTES = 16 * 1024 * 1024,	/* five times what the deepest header table took */
-	ROOM_SHARE = 4			/* a writable socket has a third of its buffer free; we use up to a quarter before asking again */
+	/* a writable socket has a third of its buffer free; we use up to a quarter before asking
+	 * again */
+	ROOM_SHARE = 4
 };
 
 enum conn_state { CONN_STOPPED, CONN_WAITING, CONN_DIALLING, CONN_UP, CONN_LEAVING, CONN_BROKEN };
-static const char *const state_text[] = { "stopped", "waiting", "dialling", "up", "leaving", "broken" };
+static const char *const state_text[] = {
+	"stopped", "waiting", "dialling", "up", "leaving", "broken"
+};
 
-/* connection.close-ok as it is on the wire: a method frame of 4 bytes on channel 0, class 10, method 51. */
+/* connection.close-ok as it is on the wire: a method frame of 4 bytes on channel 0, class 10,
+ * method 51. */
 static const char CLOSE_OK[] = { 1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, '\xce' };
 
 struct amqp_conn {
@@ -45,7 +53,8 @@ struct amqp_conn {
 	enum conn_state state;
 	bool stopped;			/* do not dial (again) */
 	bool freed;			/* by the owner, while busy */
-	unsigned busy;			/* depth of calls of the owner's functions: nothing they may look at is freed meanwhile */
+	/* depth of calls of the owner's functions: nothing they may look at is freed meanwhile */
+	unsigned busy;
 	size_t host;			/* into options.uris, of the current or last attempt */
 	struct backoff quick, slow;
 	struct loop_timer retry;
@@ -53,7 +62,8 @@ struct amqp_conn {
 	struct loop_watch *watch;	/* of the dial, then of the socket */
 	/* while up or broken: */
 	amqp_connection_state_t library;
-	int fd;				/* our own descriptor of the socket: the library may close its at any time */
+	/* our own descriptor of the socket: the library may close its at any time */
+	int fd;
 	bool tls;
 	bool paused, want_room;
 	struct clock_mono since;
@@ -146,7 +156,8 @@ conn_report_loss(struct amqp_conn *conn)
 	conn->owner->down(conn->arg, &error);
 }
 
-/* Whatever may call the owner's functions stands between busy++ and this, which does what had to wait for their return. */
+/* Whatever may call the owner's functions stands between busy++ and this, which does what had to
+ * wait for their return. */
 static void
 conn_unbusy(struct amqp_conn *conn)
 {
@@ -195,8 +206,9 @@ amqp_conn_fail(struct amqp_conn *conn, int code, const char *fmt, ...)
 }
 
 /*
- * Closing at once would make the kernel send a reset, because unread bytes are left, and a reset overtakes what was sent before. So the
- * bytes are read and thrown away until close-ok has come. Over TLS it cannot be seen: then the time decides.
+ * Closing at once would make the kernel send a reset, because unread bytes are left, and a reset
+ * overtakes what was sent before. So the bytes are read and thrown away until close-ok has come.
+ * Over TLS it cannot be seen: then the time decides.
  */
 static void
 conn_leaving(void *arg, unsigned events)
@@ -257,7 +269,8 @@ amqp_conn_fail_channel(struct amqp_conn *conn, const amqp_channel_close_t *metho
 	if (conn->state != CONN_UP)
 		return;
 	amqp_conn_channel_error(conn, method, &error);
-	error.configuration = method->reply_code == AMQP_ACCESS_REFUSED;	/* 406 is an ack that came too late */
+	/* 406 is an ack that came too late */
+	error.configuration = method->reply_code == AMQP_ACCESS_REFUSED;
 	conn_break(conn, &error);
 }
 
@@ -337,8 +350,9 @@ amqp_conn_release(struct amqp_conn *conn, unsigned channel)
 }
 
 /*
- * Until nothing is left, or a round's share is done. A plain socket need not be asked twice: the loop says when there is more (epoll is
- * level-triggered); TLS may hold decrypted bytes that no poll shows, so there we ask until it says TIMEOUT.
+ * Until nothing is left, or a round's share is done. A plain socket need not be asked twice: the
+ * loop says when there is more (epoll is level-triggered); TLS may hold decrypted bytes that no
+ * poll shows, so there we ask until it says TIMEOUT.
  */
 static void
 conn_pump(struct amqp_conn *conn)
@@ -400,8 +414,8 @@ conn_again(void *arg)
 	conn_unbusy(conn);
 }
 
-/* rabbitmq-c sends and checks heartbeats only when it is called to read. Who does not read sends them himself; the peer's death then
- * shows as TCP_USER_TIMEOUT. */
+/* rabbitmq-c sends and checks heartbeats only when it is called to read. Who does not read sends
+ * them himself; the peer's death then shows as TCP_USER_TIMEOUT. */
 static void
 conn_service(void *arg)
 {
@@ -441,7 +455,8 @@ conn_dialled(void *arg, unsigned events)
 		conn->watch = loop_watch(conn->loop, conn->fd, LOOP_READ, conn_socket_event, conn);
 		conn_watch_changed(conn);
 		loop_timer_set_ms(&conn->service, (int64_t)conn->options.heartbeat_s * 1000 / 3);
-		loop_timer_set_ms(&conn->again, 0);	/* frames may already be in the library's buffer */
+		/* frames may already be in the library's buffer */
+		loop_timer_set_ms(&conn->again, 0);
 		conn->owner->up(conn->arg);
 	}
 	conn_unbusy(conn);
@@ -482,8 +497,9 @@ amqp_conn_stop(struct amqp_conn *conn)
 }
 
 /*
- * rabbitmq-c decodes nested header tables recursively, 0.11 without a limit, and an ordinary publisher can nest them 26,000 deep in one
- * frame: that must not be a stack overflow (facts row 18). The main thread's stack grows up to the soft limit of the moment.
+ * rabbitmq-c decodes nested header tables recursively, 0.11 without a limit, and an ordinary
+ * publisher can nest them 26,000 deep in one frame: that must not be a stack overflow (facts row
+ * 18). The main thread's stack grows up to the soft limit of the moment.
  */
 static void
 provide_stack(void)
@@ -557,8 +573,9 @@ amqp_conn_send(struct amqp_conn *conn, unsigned channel, amqp_method_number_t me
 }
 
 /*
- * 0.11 has a trap: a send that finds nothing received for two heartbeats waits for the next byte for ever (facts row 21). So the kernel
- * is asked how long ago that was; heartbeats come every half interval.
+ * 0.11 has a trap: a send that finds nothing received for two heartbeats waits for the next byte
+ * for ever (facts row 21). So the kernel is asked how long ago that was; heartbeats come every half
+ * interval.
  */
 static bool
 conn_is_silent(struct amqp_conn *conn)
@@ -618,7 +635,8 @@ amqp_conn_pause(struct amqp_conn *conn, bool paused)
 		loop_timer_set_ms(&conn->again, 0);
 }
 
-/* Sends a close and waits for its answer. What else comes is read and dropped: 'room for all of it' is not a thing to have at the end. */
+/* Sends a close and waits for its answer. What else comes is read and dropped: 'room for all of
+ * it' is not a thing to have at the end. */
 static bool
 close_and_wait(struct amqp_conn *conn, unsigned channel, amqp_method_number_t close,
     amqp_method_number_t close_ok, struct clock_mono deadline)

@@ -1,8 +1,9 @@
 /*
- * amqp_consumer.c - one queue, one connection, one channel: puts deliveries together from frames, settles them.
+ * amqp_consumer.c - one queue, one connection, one channel: puts deliveries together from frames,
+ * settles them.
  *
- * Bodies go from the frame straight into the user's memory. Settlements are sent at once; when the socket is full they wait in a list, so
- * that a broker that does not read cannot stop the loop.
+ * Bodies go from the frame straight into the user's memory. Settlements are sent at once; when the
+ * socket is full they wait in a list, so that a broker that does not read cannot stop the loop.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -309,9 +310,11 @@ consumer_method(struct amqp_consumer *consumer, const amqp_frame_t *frame)
 			.routing_key = slice_of_bytes(deliver->routing_key)
 		};
 		consumer->expect = EXPECT_HEADER;
-		return;				/* exchange and key stay in the frame until the header is there */
+		/* exchange and key stay in the frame until the header is there */
+		return;
 	case AMQP_BASIC_CANCEL_METHOD:
-		/* 4.3 keeps such a consumer until everything is settled, older brokers do not; a new channel is right for all (facts row 42). */
+		/* 4.3 keeps such a consumer until everything is settled, older brokers do not; a
+		 * new channel is right for all (facts row 42). */
 		amqp_conn_fail(consumer->conn, 0,
 		    "the broker cancelled the consumer of queue \"%s\": the queue was deleted, or has no leader",
 		    consumer->options.queue);
@@ -405,11 +408,13 @@ consumer_frame(void *arg, const amqp_frame_t *frame)
 		[EXPECT_BODY] = AMQP_FRAME_BODY
 	};
 	struct amqp_consumer *consumer = arg;
-	struct amqp_conn *conn = consumer->conn;	/* outlives this call; consumer->conn is NULL after amqp_consumer_free() */
+	/* outlives this call; consumer->conn is NULL after amqp_consumer_free() */
+	struct amqp_conn *conn = consumer->conn;
 	bool closing = frame->frame_type == AMQP_FRAME_METHOD &&
 	    frame->payload.method.id == AMQP_CHANNEL_CLOSE_METHOD;
 
-	/* A channel can be closed in the middle of a delivery: the broker's limit of a message's life ends anywhere. */
+	/* A channel can be closed in the middle of a delivery: the broker's limit of a message's
+	 * life ends anywhere. */
 	if (frame->channel != CHANNEL ||
 	    (frame->frame_type != type_of[consumer->expect] && !closing)) {
 		amqp_conn_unexpected(conn, frame);
@@ -433,7 +438,8 @@ send_settlement(struct amqp_consumer *consumer, const struct settlement *s)
 	amqp_basic_ack_t ack = { s->tag, s->kind == SETTLE_ACK_MULTIPLE };
 	amqp_basic_nack_t nack = { .delivery_tag = s->tag, .requeue = 1 };
 
-	if (s->kind == SETTLE_GIVE_BACK)	/* nack, not reject: on 4.3 only a reject counts as a failure (facts row 40) */
+	/* nack, not reject: on 4.3 only a reject counts as a failure (facts row 40) */
+	if (s->kind == SETTLE_GIVE_BACK)
 		return amqp_conn_send(consumer->conn, CHANNEL, AMQP_BASIC_NACK_METHOD, &nack);
 	return amqp_conn_send(consumer->conn, CHANNEL, AMQP_BASIC_ACK_METHOD, &ack);
 }
@@ -486,8 +492,9 @@ amqp_consumer_give_back(struct amqp_consumer *consumer, unsigned generation, uin
 }
 
 /*
- * The header of a delivery cannot be decoded. It may have been damaged on the way: the first time the loss of the connection is all. When it
- * comes again, it is rejected, since it would come for ever: the library still sends.
+ * The header of a delivery cannot be decoded. It may have been damaged on the way: the first time
+ * the loss of the connection is all. When it comes again, it is rejected, since it would come for
+ * ever: the library still sends.
  */
 static void
 consumer_unreadable(void *arg)
@@ -495,16 +502,18 @@ consumer_unreadable(void *arg)
 	struct amqp_consumer *consumer = arg;
 	const struct amqp_delivery *delivery = &consumer->delivery;
 	amqp_basic_reject_t reject = { delivery->tag, 0 };
+	struct slice exchange = delivery->exchange, key = delivery->routing_key;
 
-	if (consumer->expect != EXPECT_HEADER || !delivery->redelivered || !consumer->options.dead_letters ||
-	    consumer->waiting.len > 0 || !amqp_conn_room(consumer->conn, LAST_WORDS_BYTES) ||
+	if (consumer->expect != EXPECT_HEADER || !delivery->redelivered ||
+	    !consumer->options.dead_letters || consumer->waiting.len > 0 ||
+	    !amqp_conn_room(consumer->conn, LAST_WORDS_BYTES) ||
 	    !amqp_conn_send(consumer->conn, CHANNEL, AMQP_BASIC_REJECT_METHOD, &reject))
 		return;
 	amqp_conn_leave(consumer->conn, true,
-	    "a message of exchange \"%.*s\" with routing key \"%.*s\" has headers that cannot be decoded, nested too deep perhaps: it is "
-	    "rejected into the dead letter exchange of queue \"%s\"", (int)delivery->exchange.len,
-	    delivery->exchange.len > 0 ? delivery->exchange.data : "", (int)delivery->routing_key.len,
-	    delivery->routing_key.len > 0 ? delivery->routing_key.data : "", consumer->options.queue);
+	    "a message of exchange \"%.*s\" with routing key \"%.*s\" has headers that cannot be decoded, "
+	    "nested too deep perhaps: it is rejected into the dead letter exchange of queue \"%s\"",
+	    (int)exchange.len, exchange.len > 0 ? exchange.data : "",
+	    (int)key.len, key.len > 0 ? key.data : "", consumer->options.queue);
 }
 
 /* Life. */
@@ -580,7 +589,8 @@ amqp_consumer_free(struct amqp_consumer **consumer_p)
 	*consumer_p = NULL;
 	consumer->freed = true;
 	loop_timer_stop(&consumer->tell);
-	amqp_conn_free(&consumer->conn);	/* consumer_gone() frees the rest, when nobody is in here any more */
+	/* consumer_gone() frees the rest, when nobody is in here any more */
+	amqp_conn_free(&consumer->conn);
 }
 
 void

@@ -1,8 +1,10 @@
 /*
- * amqp_dial.c - makes a broker connection, in a thread of its own: name, TCP, TLS, login, the owner's declarations.
+ * amqp_dial.c - makes a broker connection, in a thread of its own: name, TCP, TLS, login, the
+ * owner's declarations.
  *
- * All of that blocks, and rabbitmq-c offers nothing else. The thread sees only copies in the dial's arena, so whoever waits for it may go
- * away: the last of the two frees the dial. It logs nothing and touches no loop; its end is a readable eventfd.
+ * All of that blocks, and rabbitmq-c offers nothing else. The thread sees only copies in the dial's
+ * arena, so whoever waits for it may go away: the last of the two frees the dial. It logs nothing
+ * and touches no loop; its end is a readable eventfd.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +25,8 @@
 #include "util/log.h"
 
 enum {
-	/* A hostile header table is decoded recursively, up to 26,000 deep, in 3 MiB (facts row 18). */
+	/* A hostile header table is decoded recursively, up to 26,000 deep, in 3 MiB (facts row
+	 * 18). */
 	STACK_BYTES = 16 * 1024 * 1024,
 	LOGIN_TIMEOUT_S = 12,		/* the broker gives up after 10 */
 	GIVE_UP_WAIT_MS = 200,
@@ -44,7 +47,8 @@ struct amqp_dial {
 	pthread_mutex_t lock;		/* for what follows */
 	int holders;			/* the thread, and who waits */
 	bool given_up;
-	int fd;				/* our descriptor of the socket: valid whatever the library does to its own. -1: none yet */
+	/* our descriptor of the socket: valid whatever the library does to its own. -1: none yet */
+	int fd;
 	amqp_connection_state_t library;	/* the result; NULL: error */
 	struct amqp_error error;
 };
@@ -122,7 +126,8 @@ amqp_dial_fd(const struct amqp_dial *dial)
 	return dial->done_fd;
 }
 
-/* From here on amqp_dial_give_up() can end what the thread waits for. -1: it was already given up. Takes the descriptor. */
+/* From here on amqp_dial_give_up() can end what the thread waits for. -1: it was already given
+ * up. Takes the descriptor. */
 static int
 dial_publish_fd(struct amqp_dial *dial, int fd)
 {
@@ -165,7 +170,8 @@ connect_address(const struct addrinfo *address, int64_t timeout_ms, const char *
 	}
 	poll_fd.fd = fd;
 	do {
-		ready = poll(&poll_fd, 1, (int)timeout_ms);	/* all signals are blocked in this thread: EINTR is rare, the deadline is soft */
+		/* all signals are blocked in this thread: EINTR is rare, the deadline is soft */
+		ready = poll(&poll_fd, 1, (int)timeout_ms);
 	} while (ready < 0 && errno == EINTR);
 	if (ready <= 0) {
 		*reason = ready == 0 ? "no answer" : strerror(errno);
@@ -183,7 +189,8 @@ bad:
 	return -1;
 }
 
-/* Each address gets its share of the time: a black hole in front does not eat it all (facts row 31). */
+/* Each address gets its share of the time: a black hole in front does not eat it all (facts row
+ * 31). */
 static int
 connect_host(struct amqp_dial *dial, const char **reason)
 {
@@ -279,7 +286,8 @@ tls_error(struct amqp_dial *dial, int status)
 	case AMQP_STATUS_TIMEOUT:
 		reason = "no answer";
 		break;
-	case AMQP_STATUS_SOCKET_ERROR:			/* the library forgets errno: ask again, with a bare connection */
+	/* the library forgets errno: ask again, with a bare connection */
+	case AMQP_STATUS_SOCKET_ERROR:
 	case AMQP_STATUS_HOSTNAME_RESOLUTION_FAILED:
 		fd = connect_host(dial, &network);
 		if (fd >= 0)
@@ -318,7 +326,8 @@ dial_tls(struct amqp_dial *dial)
 		what = "ca_file cannot be used: is it readable, is it PEM?";
 	else if (dial->ca_file == NULL && use_system_cas(socket_object) != AMQP_STATUS_OK)
 		what = "the system's CA certificates were not found: set ca_file";
-	amqp_ssl_socket_set_key_passwd(socket_object, "");	/* an encrypted key fails, instead of asking on the terminal */
+	/* an encrypted key fails, instead of asking on the terminal */
+	amqp_ssl_socket_set_key_passwd(socket_object, "");
 	if (what == NULL && dial->cert_file != NULL && dial->key_file != NULL &&
 	    amqp_ssl_socket_set_key(socket_object, dial->cert_file, dial->key_file) !=
 		AMQP_STATUS_OK)
@@ -336,7 +345,8 @@ dial_tls(struct amqp_dial *dial)
 	return 0;
 }
 
-/* Heartbeats find a dead peer while we read. TCP_USER_TIMEOUT ends a send that waits for one: rabbitmq-c itself would wait for ever. */
+/* Heartbeats find a dead peer while we read. TCP_USER_TIMEOUT ends a send that waits for one:
+ * rabbitmq-c itself would wait for ever. */
 static void
 tune_socket(int fd, int heartbeat_s)
 {
@@ -472,7 +482,8 @@ dial_main(void *arg)
 		dial->library = NULL;
 	}
 	if (write(dial->done_fd, &one, sizeof(one)) != (ssize_t)sizeof(one))
-		abort();		/* cannot happen to an eventfd that is 0, and who waits would wait for ever */
+		/* cannot happen to an eventfd that is 0, and who waits would wait for ever */
+		abort();
 	dial_drop(dial);
 	return NULL;
 }
@@ -506,7 +517,8 @@ amqp_dial_finish(struct amqp_dial **dial_p, int *fd, struct amqp_error *error)
 	amqp_connection_state_t library;
 
 	*dial_p = NULL;
-	(void)pthread_join(dial->thread, NULL);		/* it has said that it is done: it is on its way out */
+	/* it has said that it is done: it is on its way out */
+	(void)pthread_join(dial->thread, NULL);
 	(void)pthread_mutex_lock(&dial->lock);
 	library = dial->library;
 	dial->library = NULL;
@@ -536,7 +548,8 @@ amqp_dial_give_up(struct amqp_dial **dial_p)
 	if (dial->fd >= 0)
 		(void)shutdown(dial->fd, SHUT_RDWR);
 	(void)pthread_mutex_unlock(&dial->lock);
-	/* It is usually over at once. A thread that is still in TLS when the process exits would meet a torn-down OpenSSL. */
+	/* It is usually over at once. A thread that is still in TLS when the process exits would
+	 * meet a torn-down OpenSSL. */
 	done.fd = dial->done_fd;
 	if (poll(&done, 1, GIVE_UP_WAIT_MS) == 1)
 		(void)pthread_join(dial->thread, NULL);

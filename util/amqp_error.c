@@ -1,5 +1,6 @@
 /*
- * amqp_error.c - says what went wrong: with whom, what was tried, the broker's words, and whether only the configuration can cure it.
+ * amqp_error.c - says what went wrong: with whom, what was tried, the broker's words, and whether
+ * only the configuration can cure it.
  */
 #include <stdarg.h>
 #include <stdio.h>

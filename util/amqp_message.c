@@ -1,8 +1,9 @@
 /*
- * amqp_message.c - builds what goes out: a message's properties, or those of a received message that is published once more.
+ * amqp_message.c - builds what goes out: a message's properties, or those of a received message
+ * that is published once more.
  *
- * Everything is checked here. rabbitmq-c finds a property that is too long only when the method's frame is already on its way, and what
- * follows then ends the connection.
+ * Everything is checked here. rabbitmq-c finds a property that is too long only when the method's
+ * frame is already on its way, and what follows then ends the connection.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +15,8 @@
 enum {
 	EXPIRATION_DIGITS = 10, PRIORITY_MAX = 255, PERSISTENT = 2,
 	TEXT_KEPT = 64,				/* of a text that is shortened to make room */
-	MOVED = 4				/* properties and headers that a copy must not carry under their own name */
+	/* properties and headers that a copy must not carry under their own name */
+	MOVED = 4
 };
 static const char EXPIRATION_MOST[] = "4294967295";
 static const char PAWL_PREFIX[] = "x-pawl-", ORIG_PREFIX[] = "x-pawl-orig-";
@@ -79,7 +81,8 @@ check_target(struct slice exchange, struct slice key, size_t body_size, char *er
 	return 0;
 }
 
-/* The broker closes the channel, and all that is unconfirmed on it, over an expiration that it cannot read. */
+/* The broker closes the channel, and all that is unconfirmed on it, over an expiration that it
+ * cannot read. */
 static int
 check_expiration(struct slice text, char *error, size_t size)
 {
@@ -112,7 +115,8 @@ check_headers(const struct amqp_header *headers, size_t count, char *error, size
 /* The short texts that a message can have. */
 static const struct { const char *name; amqp_flags_t flag; size_t from, to; } short_texts[] = {
 #define SHORT_TEXT(field, flag) \
-	{ #field, flag, offsetof(struct amqp_message, field), offsetof(struct amqp_outgoing, properties.field) }
+	{ #field, flag, offsetof(struct amqp_message, field), \
+	  offsetof(struct amqp_outgoing, properties.field) }
 	SHORT_TEXT(message_id, AMQP_BASIC_MESSAGE_ID_FLAG),
 	SHORT_TEXT(type, AMQP_BASIC_TYPE_FLAG),
 	SHORT_TEXT(content_type, AMQP_BASIC_CONTENT_TYPE_FLAG),
@@ -199,7 +203,8 @@ has_prefix(struct slice name, const char *prefix)
 	return name.len >= len && memcmp(name.data, prefix, len) == 0;
 }
 
-/* Headers that a copy does not carry: the broker's own counts and histories (facts row 51), ours from elsewhere. */
+/* Headers that a copy does not carry: the broker's own counts and histories (facts row 51), ours
+ * from elsewhere. */
 static bool
 is_dropped(struct slice name, bool drop_pawl)
 {
@@ -270,7 +275,8 @@ entry_size(struct amqp_outgoing *out, amqp_table_entry_t *entry)
 	return amqp_encode_table(room, &table, &size) == AMQP_STATUS_OK ? size - 4 : 0;
 }
 
-/* Cuts texts of entries[from ..], the longest first, but none below TEXT_KEPT. Returns how many bytes are still too many. */
+/* Cuts texts of entries[from ..], the longest first, but none below TEXT_KEPT. Returns how many
+ * bytes are still too many. */
 static size_t
 shorten(amqp_table_entry_t *entries, size_t from, size_t count, size_t excess)
 {
@@ -307,8 +313,8 @@ shorten(amqp_table_entry_t *entries, size_t from, size_t count, size_t excess)
 }
 
 /*
- * A publisher can fill the frame to its last byte; the copy must be sendable all the same. The largest of its headers are left out, and
- * counted in a header of ours.
+ * A publisher can fill the frame to its last byte; the copy must be sendable all the same. The
+ * largest of its headers are left out, and counted in a header of ours.
  */
 static void
 leave_out(struct amqp_outgoing *out, size_t original_count, size_t excess)

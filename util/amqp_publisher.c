@@ -1,9 +1,10 @@
 /*
  * amqp_publisher.c - channels that publish with confirms over one connection.
  *
- * A channel numbers its publishes from 1; the ring holds who is unconfirmed, by number. What is sent in a round of the loop leaves in full
- * packets: the socket is corked at the first publish and uncorked in the next round, or by amqp_publisher_flush(). Uncorking also
- * pushes what rabbitmq-c leaves behind MSG_MORE (a body of an exact multiple of the frame size: facts row 27).
+ * A channel numbers its publishes from 1; the ring holds who is unconfirmed, by number. What is
+ * sent in a round of the loop leaves in full packets: the socket is corked at the first publish and
+ * uncorked in the next round, or by amqp_publisher_flush(). Uncorking also pushes what rabbitmq-c
+ * leaves behind MSG_MORE (a body of an exact multiple of the frame size: facts row 27).
  */
 #include <assert.h>
 #include <netinet/in.h>
@@ -93,7 +94,9 @@ ring_add(struct amqp_channel *channel, void *token, uint64_t identity)
 		channel->ring_cap = cap;
 		channel->ring_first = 0;
 	}
-	*ring_at(channel, channel->first_tag + channel->ring_count++) = (struct pending){ .token = token, .identity = identity };
+	*ring_at(channel, channel->first_tag + channel->ring_count++) = (struct pending){
+		.token = token, .identity = identity
+	};
 	channel->unconfirmed++;
 }
 
@@ -116,7 +119,8 @@ ring_clear(struct amqp_channel *channel)
 	channel->first_tag = 1;
 }
 
-/* What basic.return repeats of a message. A hash with a secret key: equal means the same, for any number of messages we shall see. */
+/* What basic.return repeats of a message. A hash with a secret key: equal means the same, for
+ * any number of messages we shall see. */
 static uint64_t
 identity_of(struct slice exchange, struct slice key, struct slice message_id, uint64_t body_size)
 {
@@ -144,7 +148,8 @@ channel_release(struct amqp_channel *channel)
 	free(channel);
 }
 
-/* Gives the number back; the memory as well, unless one of the channel's events is still being called. */
+/* Gives the number back; the memory as well, unless one of the channel's events is still being
+ * called. */
 static void
 channel_forget(struct amqp_channel *channel)
 {
@@ -156,7 +161,8 @@ channel_forget(struct amqp_channel *channel)
 		channel_release(channel);
 }
 
-/* After an event: false if the user freed the channel in it; then it must not be touched any more. */
+/* After an event: false if the user freed the channel in it; then it must not be touched any
+ * more. */
 static bool
 channel_unbusy(struct amqp_channel *channel)
 {
@@ -367,7 +373,8 @@ channel_method(struct amqp_channel *channel, const amqp_frame_t *frame)
 	}
 }
 
-/* The message comes back whole; all we need of it is which one it was: the oldest of its identity that has not come back yet. */
+/* The message comes back whole; all we need of it is which one it was: the oldest of its
+ * identity that has not come back yet. */
 static void
 channel_return_header(struct amqp_channel *channel, const amqp_frame_t *frame)
 {

@@ -1,7 +1,8 @@
 /*
  * amqp_table.c - header tables: from the broker's to text, from ours to the broker's.
  *
- * A publisher can nest tables as deep as a frame is long. Printing stops at depth 16; nothing in here goes deeper on the stack.
+ * A publisher can nest tables as deep as a frame is long. Printing stops at depth 16; nothing in
+ * here goes deeper on the stack.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -121,7 +122,8 @@ value_int(const amqp_field_value_t *value, int64_t *number)
 	}
 }
 
-/* json: inside a table or array; else the bare text. depth: how many tables and arrays may still be opened. */
+/* json: inside a table or array; else the bare text. depth: how many tables and arrays may still
+ * be opened. */
 static void
 print_value(struct buf *out, const amqp_field_value_t *value, bool json, int depth)
 {
@@ -190,7 +192,8 @@ print_value(struct buf *out, const amqp_field_value_t *value, bool json, int dep
 	}
 }
 
-/* Texts are as they are in the frame; everything else is printed into scratch, behind what is there. */
+/* Texts are as they are in the frame; everything else is printed into scratch, behind what is
+ * there. */
 static bool
 value_text(const amqp_field_value_t *value, struct buf *scratch, struct slice *text)
 {

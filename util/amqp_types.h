@@ -1,5 +1,6 @@
 /*
- * amqp_types.h - what amqp_* modules and their users talk about. No rabbitmq-c type is in here (style: it stays in amqp_*.c).
+ * amqp_types.h - what amqp_* modules and their users talk about. No rabbitmq-c type is in here
+ * (style: it stays in amqp_*.c).
  */
 #ifndef PAWL_UTIL_AMQP_TYPES_H
 #define PAWL_UTIL_AMQP_TYPES_H
@@ -19,7 +20,8 @@ struct amqp_header {			/* a header or argument that we write */
 	double real;			/* AMQP_DOUBLE */
 };
 
-struct amqp_message {			/* a message that we make. Empty slices are properties that are not there */
+/* a message that we make. Empty slices are properties that are not there */
+struct amqp_message {
 	struct slice exchange, routing_key;
 	struct slice message_id, type, content_type, correlation_id, reply_to, app_id, expiration, content_encoding;
 	int64_t timestamp_s;		/* 0: none */
@@ -31,14 +33,19 @@ struct amqp_message {			/* a message that we make. Empty slices are properties t
 };
 
 struct amqp_error {
-	int code;			/* AMQP reply code (404, 320, 530 ...); 0: library, network or timeout */
+	/* AMQP reply code (404, 320, 530 ...); 0: library, network or timeout */
+	int code;
 	bool connection;		/* the connection went, not only a channel */
-	bool configuration;		/* trying again soon will not help: access refused, unknown vhost, redeclared differently */
-	bool rejected;			/* a delivery that cannot be decoded was rejected for good; see amqp_consumer_options */
-	char text[512];			/* host, what was tried, reason; control characters escaped */
+	/* trying again soon will not help: access refused, unknown vhost, redeclared differently */
+	bool configuration;
+	/* a delivery that cannot be decoded was rejected for good; see amqp_consumer_options */
+	bool rejected;
+	/* host, what was tried, reason; control characters escaped */
+	char text[512];
 };
 
-/* Declarations, as data: what to declare is decided by common/topology, executed by amqp_consumer (and pawlctl). */
+/* Declarations, as data: what to declare is decided by common/topology, executed by
+ * amqp_consumer (and pawlctl). */
 enum amqp_declare_kind { AMQP_DECLARE_EXCHANGE, AMQP_DECLARE_QUEUE, AMQP_DECLARE_BINDING };
 struct amqp_declaration {
 	enum amqp_declare_kind kind;

@@ -1,8 +1,8 @@
 /*
  * amqp_uri.c - takes an amqp:// or amqps:// URI apart.
  *
- * Runs where the configuration is read. No message repeats any part of the URI but its scheme: what looks like a port may be half of a
- * password whose '/' or '@' was not encoded.
+ * Runs where the configuration is read. No message repeats any part of the URI but its scheme: what
+ * looks like a port may be half of a password whose '/' or '@' was not encoded.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,7 +78,8 @@ parse_port(struct slice text, int *port)
 	return 0;
 }
 
-/* Up to the first (or last) 'c': before gets it, *rest what follows. false: there is none, both stay. */
+/* Up to the first (or last) 'c': before gets it, *rest what follows. false: there is none, both
+ * stay. */
 static bool
 split(struct slice *before, struct slice *rest, char c, bool last)
 {
