@@ -173,7 +173,7 @@ show(struct check *c, const struct frame_header *head, size_t at)
 		    len > 0 && answer.text[len - 1] == '\n' ? "" : "\n");
 		c->status = EX_CONFIG;
 	} else if (answer.text[0] != '\0') {
-		fprintf(stderr, "%s:%d: queues.%s: not checked: %s\n", c->queue->file,
+		fprintf(stderr, "%s:%d: queues.%s: %s\n", c->queue->file,
 		    c->queue->line, c->queue->name, answer.text);
 	}
 	return true;
