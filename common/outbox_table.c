@@ -58,7 +58,7 @@ rows_sql(struct arena *arena, const char *from, const char *bytes, const char *l
  * index can be searched for.
  */
 static char *
-read_sql(struct arena *arena, const char *name)
+read_sql(struct arena *arena, const char *name, const char *oid)
 {
 	char *ahead = arena_printf(arena, "select " COLUMNS " from %s where seq > $2::int8 and not_before is null order by seq limit $3::int8", name);
 	char *due = arena_printf(arena, "select " COLUMNS " from %s as o where not_before <= now() and not exists"
@@ -67,8 +67,8 @@ read_sql(struct arena *arena, const char *name)
 	return arena_printf(arena,
 	    "select null::int8, pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text, pg_backend_pid()::text,"
 	    " array(select seq from %s where seq > $1::int8 and seq <= $2::int8 and not_before is null)::text,"
-	    " null::text, null::text, null::text, null::text, null::text union all (%s) union all (%s)",
-	    name, rows_sql(arena, ahead, "$4", "$5", "null"), rows_sql(arena, due, "$4", "$5", "'due'"));
+	    " coalesce(pg_relation_filenode(%s), 0)::text, null::text, null::text, null::text, null::text union all (%s) union all (%s)",
+	    name, oid, rows_sql(arena, ahead, "$4", "$5", "null"), rows_sql(arena, due, "$4", "$5", "'due'"));
 }
 
 static void
@@ -77,7 +77,7 @@ build(struct outbox_table *table, const char *oid)
 	struct arena *arena = &table->arena;
 	const char *name = table->name;
 
-	table->read = read_sql(arena, name);
+	table->read = read_sql(arena, name, oid);
 	table->fetch = rows_sql(arena, arena_printf(arena,
 	    "select " COLUMNS " from %s where seq = any($1::int8[]) order by seq limit $2::int8", name), "$3", "$4", "count(*) over ()");
 	/* Only what a look ahead has shown: up to its cursor, or due. What is newer may not be on disk yet. */

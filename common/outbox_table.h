@@ -27,9 +27,10 @@ enum {
 };
 /*
  * The first row of 'read' has no seq. It says, in the columns of other things, what belongs to the snapshot of the rows that follow:
- * the positions are of after the snapshot was taken, so the commits of all rows in it are below INSERT_LSN.
+ * the positions are of after the snapshot was taken, so the commits of all rows in it are below INSERT_LSN. BEHIND are the seqs of the
+ * rows between floor and cursor. FILE changes when the table is truncated, and its numbers may have begun anew.
  */
-enum { OUTBOX_META_INSERT_LSN = 1, OUTBOX_META_FLUSH_LSN, OUTBOX_META_BACKEND_PID, OUTBOX_META_BEHIND };
+enum { OUTBOX_META_INSERT_LSN = 1, OUTBOX_META_FLUSH_LSN, OUTBOX_META_BACKEND_PID, OUTBOX_META_BEHIND, OUTBOX_META_FILE };
 
 /* Template over the columns of a row: "orders", "{aggregatetype}", "shop.{type}". Braces are doubled to stand for themselves. */
 struct outbox_template_part { struct slice literal; int column; };	/* column -1: the literal */

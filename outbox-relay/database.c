@@ -102,10 +102,14 @@ database_conninfo(const struct database *db)
 void
 database_add_user(struct database *db, struct database_user *user, const char *outbox)
 {
+	struct database_user **last = &db->users;
+
 	buf_printf(&db->outboxes, "%s%s", db->users == NULL ? "" : ",", outbox);
 	db->context.value = db->outboxes.data;
-	user->next = db->users;
-	db->users = user;
+	while (*last != NULL)
+		last = &(*last)->next;
+	user->next = NULL;
+	*last = user;
 }
 
 bool

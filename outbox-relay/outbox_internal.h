@@ -150,6 +150,8 @@ struct outbox {
 	bool trying, standing_by;	/* the lock is being tried; it was said that another one leads */
 	struct clock_mono broker_lost_since;	/* LEADING: 0 while there is one */
 	char backend_pid[16];		/* as the session itself says */
+	char file[16];			/* of the table; "" before the first read */
+	bool check_again;		/* RESIGNING: the table is not what it was */
 
 	struct seq_map known;
 	struct table aggregates;
@@ -193,6 +195,7 @@ void	outbox_caught_up(struct outbox *, struct aggregate *) ATTR_NONNULL;	/* for 
 /* outbox_lead.c */
 void	outbox_lead_check(struct outbox *) ATTR_NONNULL;
 void	outbox_lead_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+void	outbox_lead_again(struct outbox *, const char *why) ATTR_NONNULL;	/* the table is not what it was: look at it afresh */
 
 /* outbox_read.c */
 void	outbox_read_start(struct outbox *) ATTR_NONNULL;

@@ -123,6 +123,7 @@ static void
 lead(struct outbox *o, const struct pg_result *result)
 {
 	o->standing_by = false;
+	o->file[0] = '\0';
 	(void)snprintf(o->backend_pid, sizeof(o->backend_pid), "%s", pg_value(result, 0, 1));
 	database_lead(o->database, true);
 	outbox_read_start(o);
@@ -185,7 +186,10 @@ resigned(void *arg, struct pg_result **result, const struct pg_error *error)
 	} else {
 		outbox_forget(o);
 		o->next_check = clock_mono_after_ms(clock_mono_now(), TRY_MS);
-		outbox_set_state(o, OUTBOX_STANDBY);
+		if (o->check_again)
+			outbox_lead_check(o);
+		else
+			outbox_set_state(o, OUTBOX_STANDBY);
 	}
 	log_pop(former);
 }
@@ -196,7 +200,6 @@ resign(struct outbox *o)
 {
 	const char *values[] = { o->table.lock_key, NULL };
 
-	log_info("no broker: another relay may lead table %s", o->table.name);
 	stats_add(&outbox_stats(o)->leader_losses, 1);
 	database_lead(o->database, false);
 	values[1] = database_leaders(o->database) == 0 ? "0" : "1500";
@@ -213,10 +216,23 @@ watch_broker(struct outbox *o, struct clock_mono now)
 	}
 	if (o->broker_lost_since.ns == 0)
 		o->broker_lost_since = now;
-	if (clock_ms_between(o->broker_lost_since, now) < BROKER_LOST_MS)
+	if (clock_ms_between(o->broker_lost_since, now) < BROKER_LOST_MS) {
 		outbox_due(o, now, clock_mono_after_ms(o->broker_lost_since, BROKER_LOST_MS));
-	else if (outbox_unsettled(o) == 0 && !relay_is_draining(o->relay))
+	} else if (outbox_unsettled(o) == 0 && !relay_is_draining(o->relay)) {
+		log_info("no broker: another relay may lead table %s", o->table.name);
+		o->check_again = false;
 		resign(o);
+	}
+}
+
+void
+outbox_lead_again(struct outbox *o, const char *why)
+{
+	if (o->state != OUTBOX_LEADING)
+		return;
+	log_info("looking at table %s afresh: %s", o->table.name, why);
+	o->check_again = true;
+	resign(o);
 }
 
 void

@@ -74,8 +74,8 @@ outbox_read_failed(struct outbox *o, const struct pg_error *error)
 	log_complain(&o->reader.complaint, LOG_LEVEL_WARNING, "could not read table %s, trying again: %s", o->table.name, error->text);
 	o->reader.next = clock_mono_after_ms(clock_mono_now(), FAILED_MS);
 	outbox_read_end(o);
-	if (error->class == PG_CLASS_STALE)
-		database_restart(o->database, "the table was changed");
+	if (error->class == PG_CLASS_STALE || error->class == PG_CLASS_STATEMENT)
+		outbox_lead_again(o, error->text);
 }
 
 static size_t
@@ -282,7 +282,7 @@ begins_with_meta(const struct pg_result *result)
 {
 	return pg_rows(result) > 0 && pg_columns(result) == OUTBOX_RESULT_COLUMNS && pg_value(result, 0, OUTBOX_SEQ) == NULL &&
 	    pg_value(result, 0, OUTBOX_META_BACKEND_PID) != NULL && pg_value(result, 0, OUTBOX_META_BEHIND) != NULL &&
-	    pg_value(result, 0, OUTBOX_META_INSERT_LSN) != NULL;
+	    pg_value(result, 0, OUTBOX_META_INSERT_LSN) != NULL && pg_value(result, 0, OUTBOX_META_FILE) != NULL;
 }
 
 static void
@@ -291,7 +291,7 @@ ahead_here(void *arg, struct pg_result **result, const struct pg_error *error)
 	struct outbox *o = arg;
 	struct outbox_reader *r = &o->reader;
 	const struct log_context *former = log_push(&o->context);
-	const char *pid, *behind, *insert_lsn;
+	const char *pid, *behind, *insert_lsn, *file;
 	uint64_t insert, flushed;
 
 	if (error != NULL) {
@@ -311,6 +311,13 @@ ahead_here(void *arg, struct pg_result **result, const struct pg_error *error)
 		database_restart(o->database, "the session is not always the same one, so its locks mean nothing; connect without a pooler, or with one in session mode");
 		goto out;
 	}
+	file = pg_value(*result, 0, OUTBOX_META_FILE);
+	if (o->file[0] != '\0' && strcmp(file, o->file) != 0) {
+		outbox_read_end(o);
+		outbox_lead_again(o, "it was truncated or written anew");
+		goto out;
+	}
+	(void)snprintf(o->file, sizeof(o->file), "%s", file);
 	adapt_limit(o, *result);
 	r->held = *result;
 	*result = NULL;

@@ -63,6 +63,8 @@ deleted(void *arg, struct pg_result **result, const struct pg_error *error)
 		for (size_t i = 0; i < s->deleting.count; i++)
 			seq_list_add(&s->confirmed, s->deleting.items[i]);
 		s->retry = clock_mono_after_ms(clock_mono_now(), ms);
+		if (error->class == PG_CLASS_STATEMENT)
+			outbox_lead_again(o, error->text);
 	} else {
 		(void)fault_hit("relay.after_delete");
 		log_recovered(&s->complaint, "published events can be deleted again");
