@@ -1,7 +1,9 @@
 /*
- * master.c - see master.h: when runners are started, started again, told to retire, stopped and killed.
+ * master.c - see master.h: when runners are started, started again, told to retire, stopped and
+ * killed.
  *
- * Warns of every runner that dies. Dies itself only of lack of memory or descriptors, at start or reload; its runners die with it.
+ * Warns of every runner that dies. Dies itself only of lack of memory or descriptors, at start or
+ * reload; its runners die with it.
  */
 #include "runtime/master.h"
 
@@ -19,14 +21,15 @@
 
 enum {
 	RESTART_FIRST_MS = 100, RESTART_MOST_MS = 30000,
-	STEADY_MS = 60000,		/* a runner that lived for so long is started again at once */
-	KILL_EXTRA_MS = 5000,		/* after the longest shutdown_timeout; and between SIGTERM and SIGKILL of a second request */
+	STEADY_MS = 60000,		/* who lived for so long is started again at once */
+	KILL_EXTRA_MS = 5000,		/* after shutdown_timeout, or after a second request */
 	SPARE_PAGES = 32		/* for queues that a reload adds */
 };
 
 static const char *const state_text[] = {
-	[CHILD_RESTARTING] = "restarting", [CHILD_STARTING] = "starting", [CHILD_CONSUMING] = "consuming",
-	[CHILD_RETIRING] = "retiring", [CHILD_STOPPING] = "stopping",
+	[CHILD_RESTARTING] = "restarting", [CHILD_STARTING] = "starting",
+	[CHILD_CONSUMING] = "consuming", [CHILD_RETIRING] = "retiring",
+	[CHILD_STOPPING] = "stopping",
 };
 
 static void
@@ -34,8 +37,8 @@ set_state(struct child *c, enum child_state state)
 {
 	if (c->state == state)
 		return;
-	log_debug("runner of queue \"%s\" (pid %d, generation %u): %s, was %s", c->name, (int)c->pid, c->generation, state_text[state],
-	    state_text[c->state]);
+	log_debug("runner of queue \"%s\" (pid %d, generation %u): %s, was %s", c->name,
+	    (int)c->pid, c->generation, state_text[state], state_text[c->state]);
 	c->state = state;
 	master_tell_systemd(c->master, "");
 }
@@ -65,8 +68,9 @@ tell(struct child *c, enum runner_byte byte)
 static void
 retire_older(struct child *successor)
 {
-	for (struct child *c = successor->master->children; c != NULL && c != successor; c = c->next) {
-		if (strcmp(c->name, successor->name) != 0 || (c->state != CHILD_STARTING && c->state != CHILD_CONSUMING))
+	for (struct child *c = successor->master->children; c != successor; c = c->next) {
+		if (strcmp(c->name, successor->name) != 0 ||
+		    (c->state != CHILD_STARTING && c->state != CHILD_CONSUMING))
 			continue;
 		if (tell(c, RUNNER_RETIRE))
 			set_state(c, CHILD_RETIRING);
@@ -113,6 +117,7 @@ master_add(struct master *m, const struct config_queue *queue)
 	c->master = m;
 	c->name = xstrdup(queue->name);
 	c->queue = queue;
+	c->shutdown_timeout_ms = queue->shutdown_timeout_ms;
 	c->generation = m->generation;
 	c->control_fd = -1;
 	backoff_init(&c->delays, RESTART_FIRST_MS, RESTART_MOST_MS);
@@ -156,7 +161,8 @@ restart(struct child *c, const char *how)
 	if (clock_ms_between(c->started, clock_mono_now()) >= STEADY_MS)
 		backoff_reset(&c->delays);
 	ms = backoff_next_ms(&c->delays);
-	log_warning("the runner of queue \"%s\" %s, it is started again in %lld ms", c->name, how, (long long)ms);
+	log_warning("the runner of queue \"%s\" %s, it is started again in %lld ms", c->name, how,
+	    (long long)ms);
 	c->generation = c->master->generation;
 	set_state(c, CHILD_RESTARTING);
 	loop_timer_set_ms(&c->restart, ms);
@@ -211,7 +217,7 @@ deadline_passed(void *arg)
 {
 	struct master *m = arg;
 
-	log_warning("runners did not end in time, they are killed; what they had not finished goes back to the broker");
+	log_warning("runners did not end in time, they are killed; their messages go back");
 	m->killing = true;
 	for (struct child *c = m->children; c != NULL; c = c->next) {
 		if (c->pid > 0)
@@ -240,8 +246,8 @@ stop(struct master *m)
 	notify_systemd("STOPPING=1");
 	for (struct child *c = m->children; c != NULL; c = next) {
 		next = c->next;
-		if (c->queue != NULL && c->queue->shutdown_timeout_ms > longest_ms)
-			longest_ms = c->queue->shutdown_timeout_ms;
+		if (c->shutdown_timeout_ms > longest_ms)
+			longest_ms = c->shutdown_timeout_ms;
 		if (c->pid > 0)
 			master_stop_child(c);
 		else
@@ -272,7 +278,8 @@ static struct stats_file *
 make_stats(const struct config *c)
 {
 	char error[512];
-	struct stats_file *stats = stats_create(c->run_dir, "worker", c->name, (uint32_t)c->queue_count + SPARE_PAGES, error, sizeof(error));
+	struct stats_file *stats = stats_create(c->run_dir, "worker", c->name,
+	    (uint32_t)c->queue_count + SPARE_PAGES, error, sizeof(error));
 
 	if (stats == NULL)
 		log_warning("the worker runs without statistics: %s", error);

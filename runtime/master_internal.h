@@ -24,6 +24,7 @@ struct child {				/* a runner, or what shall be one again */
 	struct master *master;
 	char *name;			/* the queue's consumer */
 	const struct config_queue *queue;	/* NULL: superseded or removed; never started again */
+	int64_t shutdown_timeout_ms;
 	unsigned generation;		/* of the configuration that it was started with */
 	enum child_state state;
 	pid_t pid;

@@ -1,7 +1,9 @@
 /*
- * master_reload.c - SIGHUP: a new configuration is tried as a whole before anything changes; then only queues that differ get new runners.
+ * master_reload.c - SIGHUP: a new configuration is tried as a whole before anything changes; then
+ * only queues that differ get new runners.
  *
- * The trial runs in a process of its own, because it loads handlers (in slots) and may take its time. In the master.
+ * The trial runs in a process of its own, because it loads handlers (in slots) and may take its
+ * time. In the master.
  */
 #include <sys/wait.h>
 
@@ -49,7 +51,8 @@ current(const struct master *m, const char *name)
 	return found;
 }
 
-/* An old one that consumes goes on until its successor does (master.c); one that does not is of no use. */
+/* An old one that consumes goes on until its successor does (master.c); one that does not is of
+ * no use. */
 static void
 supersede(struct child *c)
 {
@@ -89,7 +92,8 @@ apply(struct master *m, struct config *config)
 			c->queue = q;
 			continue;
 		}
-		log_info("queue \"%s\" is %s, it gets a new runner", q->name, c == NULL ? "new" : "changed");
+		log_info("queue \"%s\" is %s, it gets a new runner", q->name,
+		    c == NULL ? "new" : "changed");
 		added += c == NULL;
 		changed += c != NULL;
 		if (c != NULL)
@@ -98,7 +102,8 @@ apply(struct master *m, struct config *config)
 	}
 	if (strcmp(old->name, config->name) != 0 || strcmp(old->run_dir, config->run_dir) != 0)
 		log_warning("name and run_dir take effect when the worker is restarted");
-	log_info("reloaded: %zu queues, %zu changed, %zu new, %zu removed", config->queue_count, changed, added, removed);
+	log_info("reloaded: %zu queues, %zu changed, %zu new, %zu removed", config->queue_count,
+	    changed, added, removed);
 	config_free(&old);
 }
 
@@ -115,11 +120,13 @@ master_checked(struct master *m, int status)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
 		config = master_load(m, &errors);
 		if (config == NULL)
-			log_error("the configuration changed while it was tried, the old one is kept: %s", errors.data);
+			log_error("the new configuration changed while it was tried, "
+			    "the old one is kept: %s", errors.data);
 		else
 			apply(m, config);
 	} else {
-		log_error("the new configuration is not good, the old one is kept (the trial %s)", spawn_status_text(status, how, sizeof(how)));
+		log_error("the new configuration is not good, the old one is kept (the trial %s)",
+		    spawn_status_text(status, how, sizeof(how)));
 	}
 	buf_release(&errors);
 	master_tell_systemd(m, "READY=1\n");

@@ -1,7 +1,9 @@
 /*
- * master_spawn.c - how the master makes processes: runners, and the one that tries a new configuration. Mechanism only.
+ * master_spawn.c - how the master makes processes: runners, and the one that tries a new
+ * configuration. Mechanism only.
  *
- * The children come from fork() and keep the configuration that was read. What they do not need of the master is closed first.
+ * The children come from fork() and keep the configuration that was read. What they do not need of
+ * the master is closed first.
  */
 #include <sys/socket.h>
 #include <sysexits.h>
@@ -13,7 +15,8 @@
 #include "util/fault.h"
 #include "util/spawn.h"
 
-/* In the child: signals are as in a new program (spawn_fork), the loop's descriptors must go without being unwatched. */
+/* In the child: signals are as in a new program (spawn_fork), the loop's descriptors must go
+ * without being unwatched. */
 static void
 leave_master(struct master *m)
 {
@@ -29,13 +32,16 @@ leave_master(struct master *m)
 static struct stats_page *
 page_of(const struct child *c)
 {
-	struct stats_page *page = c->master->stats == NULL ? NULL : stats_page_take(c->master->stats, STATS_PAGE_QUEUE, c->name);
+	struct stats_page *page;
 
-	if (page != NULL) {
-		/* Here, not in the runner: two generations of runners must not take places at once. */
-		for (size_t i = 0; i < c->queue->handler_count; i++)
-			(void)stats_handler_take(&page->queue, c->queue->handlers[i].name);
-	}
+	if (c->master->stats == NULL)
+		return NULL;
+	page = stats_page_take(c->master->stats, STATS_PAGE_QUEUE, c->name);
+	if (page == NULL)
+		return NULL;
+	/* Here, not in the runner: two generations of runners must not take places at once. */
+	for (size_t i = 0; i < c->queue->handler_count; i++)
+		(void)stats_handler_take(&page->queue, c->queue->handlers[i].name);
 	return page;
 }
 
@@ -44,8 +50,10 @@ run(struct child *c, int control_fd, struct stats_page *page)
 {
 	struct master *m = c->master;
 	struct stats_page *uncounted = NULL;
-	struct runner_options options = { .config = m->config, .queue = c->queue, .page = page, .generation = c->generation,
-	    .control_fd = control_fd, .drain = m->options->drain };
+	struct runner_options options = {
+		.config = m->config, .queue = c->queue, .page = page, .generation = c->generation,
+		.control_fd = control_fd, .drain = m->options->drain,
+	};
 	int code;
 
 	leave_master(m);
@@ -65,9 +73,11 @@ master_spawn_runner(struct child *c)
 	int ends[2];
 
 	if (page == NULL && m->stats != NULL)
-		log_warning("no page is left in the statistics file for queue \"%s\": it is not counted until the worker is restarted", c->name);
+		log_warning("the statistics file has no room for queue \"%s\": it is counted when the "
+		    "worker was restarted", c->name);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) {
-		log_complain(&m->spawn, LOG_LEVEL_ERROR, "could not start the runner of queue \"%s\": socketpair: %m", c->name);
+		log_complain(&m->spawn, LOG_LEVEL_ERROR,
+		    "could not start the runner of queue \"%s\": socketpair: %m", c->name);
 		return -1;
 	}
 	c->pid = spawn_fork();
@@ -77,7 +87,8 @@ master_spawn_runner(struct child *c)
 	}
 	close(ends[1]);
 	if (c->pid < 0) {
-		log_complain(&m->spawn, LOG_LEVEL_ERROR, "could not start the runner of queue \"%s\": fork: %m", c->name);
+		log_complain(&m->spawn, LOG_LEVEL_ERROR,
+		    "could not start the runner of queue \"%s\": fork: %m", c->name);
 		close(ends[0]);
 		c->pid = 0;
 		return -1;

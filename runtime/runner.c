@@ -1,7 +1,9 @@
 /*
- * runner.c - the life of a runner: what state it is in, what the broker, its slots, its master and signals do to that.
+ * runner.c - the life of a runner: what state it is in, what the broker, its slots, its master and
+ * signals do to that.
  *
- * In the runner. Warns when broker or database are gone; dies only of lack of memory or descriptors, its master starts it again.
+ * In the runner. Warns when broker or database are gone; dies only of lack of memory or
+ * descriptors, its master starts it again.
  */
 #include "runtime/runner.h"
 
@@ -21,13 +23,14 @@
 
 enum {
 	TICK_MS = 1000,
-	CLOSE_MS = 2000,		/* for the broker's answer to the close, and for slots that have nothing to do */
+	CLOSE_MS = 2000,		/* for the broker's answer, and for idle slots */
 	CONNECT_MS = 5000, RPC_MS = 60000
 };
 
 static const char *const state_text[] = {
-	[RUNNER_STATE_CONNECTING] = "connecting", [RUNNER_STATE_CONSUMING] = "consuming", [RUNNER_STATE_PAUSED] = "paused",
-	[RUNNER_STATE_RETIRING] = "retiring", [RUNNER_STATE_DRAINING] = "draining", [RUNNER_STATE_CLOSING] = "closing",
+	[RUNNER_STATE_CONNECTING] = "connecting", [RUNNER_STATE_CONSUMING] = "consuming",
+	[RUNNER_STATE_PAUSED] = "paused", [RUNNER_STATE_RETIRING] = "retiring",
+	[RUNNER_STATE_DRAINING] = "draining", [RUNNER_STATE_CLOSING] = "closing",
 };
 
 static void
@@ -63,7 +66,8 @@ ending(const struct runner *r)
 	return r->state >= RUNNER_STATE_RETIRING;
 }
 
-/* Deliveries may still come until the broker has answered; without a connection the answer comes at once. */
+/* Deliveries may still come until the broker has answered; without a connection the answer comes
+ * at once. */
 static void
 cancel(struct runner *r)
 {
@@ -98,6 +102,7 @@ retire(struct runner *r)
 {
 	if (ending(r))
 		return;
+	r->retired = true;
 	set_state(r, RUNNER_STATE_RETIRING, "a runner with a newer configuration has taken over");
 	cancel(r);
 }
@@ -111,8 +116,8 @@ deadline_passed(void *arg)
 		runner_slots_kill(r);
 		return;
 	}
-	log_warning("%zu messages were not finished within %" PRId64 " s (shutdown_timeout): they are given back", r->ring.unsettled,
-	    r->queue->shutdown_timeout_ms / 1000);
+	log_warning("%zu messages were not finished within %" PRId64 " s (shutdown_timeout): "
+	    "they are given back", r->ring.unsettled, r->queue->shutdown_timeout_ms / 1000);
 	runner_slots_kill(r);
 	close_all(r, "shutdown_timeout is over");
 }
@@ -150,7 +155,7 @@ pause_consuming(void *arg)
 
 	if (r->state != RUNNER_STATE_CONSUMING && r->state != RUNNER_STATE_CONNECTING)
 		return;
-	set_state(r, RUNNER_STATE_PAUSED, "no slot can work; what was delivered goes back to the broker");
+	set_state(r, RUNNER_STATE_PAUSED, "no slot can work; messages go back to the broker");
 	cancel(r);
 	runner_give_back_unstarted(r);
 }
@@ -184,6 +189,9 @@ on_consuming(void *arg, unsigned generation)
 	struct runner *r = arg;
 
 	log_recovered(&r->broker, "connected to the broker again");
+	if (r->was_consuming && generation != r->ring.generation)
+		stats_add(&r->stats->reconnects, 1);
+	r->was_consuming = true;
 	deliveries_open(r, generation);
 	r->last_delivery = loop_now(r->loop);
 	set_state(r, RUNNER_STATE_CONSUMING, "the broker delivers");
@@ -194,9 +202,11 @@ on_lost(void *arg, const struct amqp_error *error)
 {
 	struct runner *r = arg;
 
-	log_complain(&r->broker, error->configuration ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s", error->text);
+	log_complain(&r->broker, error->configuration ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s",
+	    error->text);
+	if (error->rejected)
+		stats_add(&r->no_handler->outcome[STATS_DEAD], 1);
 	deliveries_lost(r);
-	stats_add(&r->stats->reconnects, 1);
 	if (r->state == RUNNER_STATE_CONSUMING)
 		set_state(r, RUNNER_STATE_CONNECTING, "the connection is lost");
 }
@@ -212,7 +222,8 @@ on_cancelled(void *arg)
 }
 
 static const struct amqp_consumer_events consumer_events = {
-	.delivery = runner_delivery, .delivered = runner_delivered, .consuming = on_consuming, .lost = on_lost, .cancelled = on_cancelled,
+	.delivery = runner_delivery, .delivered = runner_delivered,
+	.consuming = on_consuming, .lost = on_lost, .cancelled = on_cancelled,
 };
 
 static void
@@ -222,14 +233,18 @@ open_consumer(struct runner *r)
 	struct amqp_declaration *declare;
 
 	r->connection = (struct amqp_conn_options){
-		.uris = c->uris, .uri_count = c->uri_count, .password = c->password, .ca_file = c->ca_file, .cert_file = c->cert_file,
-		.key_file = c->key_file, .heartbeat_s = c->heartbeat_s, .connect_timeout_ms = CONNECT_MS, .rpc_timeout_ms = RPC_MS,
+		.uris = c->uris, .uri_count = c->uri_count, .password = c->password,
+		.ca_file = c->ca_file, .cert_file = c->cert_file, .key_file = c->key_file,
+		.heartbeat_s = c->heartbeat_s,
+		.connect_timeout_ms = CONNECT_MS, .rpc_timeout_ms = RPC_MS,
 		.name = arena_printf(&r->arena, "pawl-worker %s/%s", r->host, r->queue->name),
 		.product = "Pawl", .version = PACKAGE_VERSION,
 	};
 	r->consumer_options = (struct amqp_consumer_options){
-		.conn = r->connection, .queue = r->queue->queue, .prefetch = (uint16_t)r->queue->prefetch,
+		.conn = r->connection, .queue = r->queue->queue,
+		.prefetch = (uint16_t)r->queue->prefetch,
 		.tag_prefix = arena_printf(&r->arena, "pawl-%s-%d", r->host, (int)getpid()),
+		.dead_letters = r->queue->declare,
 	};
 	topology_of_queue(r->queue, &r->arena, &declare, &r->consumer_options.declare_count);
 	r->consumer_options.declare = declare;
@@ -239,9 +254,9 @@ open_consumer(struct runner *r)
 static void
 limit_reading(struct runner *r)
 {
-	bool pause = r->reading_paused ? r->bytes > RUNNER_BYTES_MAX / 2 : r->bytes > RUNNER_BYTES_MAX;
+	size_t most = r->reading_paused ? RUNNER_BYTES_MAX / 2 : RUNNER_BYTES_MAX;
+	bool pause = r->bytes > most && runner_hands_out(r);
 
-	pause = pause && runner_hands_out(r);
 	if (pause == r->reading_paused || r->consumer == NULL)
 		return;
 	r->reading_paused = pause;
@@ -254,11 +269,12 @@ static void
 set_gauges(struct runner *r)
 {
 	struct stats_queue *q = r->stats;
+	size_t in_hand = r->ring.unsettled;
 
-	if (r->state == RUNNER_STATE_RETIRING || r->state == RUNNER_STATE_CLOSING)
-		return;			/* a newer runner has the page */
+	if (r->retired)
+		return;			/* the newer runner has the page */
 	stats_set(&q->in_flight, r->in_slots);
-	stats_set(&q->waiting, r->ring.unsettled > r->in_slots ? r->ring.unsettled - r->in_slots : 0);
+	stats_set(&q->waiting, in_hand > r->in_slots ? in_hand - r->in_slots : 0);
 	stats_set(&q->slots_ready, r->slots_ready);
 	stats_set(&q->connected, r->state == RUNNER_STATE_CONSUMING);
 }
@@ -269,7 +285,7 @@ end_round(void *arg)
 	struct runner *r = arg;
 
 	if (r->bad_tag && r->consumer != NULL)
-		amqp_consumer_recycle(r->consumer, "the broker numbered a delivery in a way that cannot be");
+		amqp_consumer_recycle(r->consumer, "a delivery has an impossible number");
 	r->bad_tag = false;
 	runner_dispatch(r);
 	runner_dead_flush(r);
@@ -280,7 +296,8 @@ end_round(void *arg)
 		go_on_ending(r);
 }
 
-/* After an ack the broker delivers at once what it has: who has nothing and gets nothing for seconds is at the end of the queue. */
+/* After an ack the broker delivers at once what it has: who has nothing and gets nothing for
+ * seconds is at the end of the queue. */
 static bool
 run_empty(const struct runner *r)
 {
@@ -294,7 +311,8 @@ tick(void *arg)
 	struct runner *r = arg;
 
 	loop_timer_set_ms(&r->tick, TICK_MS);
-	atomic_store_explicit(&r->options->page->updated_ms, clock_wall_now().ms, memory_order_relaxed);
+	atomic_store_explicit(&r->options->page->updated_ms, clock_wall_now().ms,
+	    memory_order_relaxed);
 	runner_give_back_overdue(r);
 	runner_dead_tick(r);
 	if (r->options->drain && run_empty(r))
@@ -306,7 +324,8 @@ tick(void *arg)
 static void
 abort_work(struct runner *r)
 {
-	log_warning("told to end at once: %zu messages that were not finished go back to the broker", r->ring.unsettled);
+	log_warning("told to end at once: %zu unfinished messages go back to the broker",
+	    r->ring.unsettled);
 	runner_slots_kill(r);
 	amqp_consumer_free(&r->consumer);
 	loop_stop(r->loop);
@@ -343,7 +362,7 @@ on_signal(void *arg, int number)
 		runner_slots_reap(r);
 	} else if (number == SIGHUP) {
 		if (!has_master)
-			log_warning("cannot reload without a master: restart this runner to give it a new configuration");
+			log_warning("cannot reload without a master: restart this runner instead");
 	} else if (number == SIGTERM || !has_master) {
 		if (r->state < RUNNER_STATE_DRAINING) {
 			if (!has_master)
@@ -370,14 +389,16 @@ add_types(struct runner *r, struct runner_handler *h)
 	}
 }
 
-/* The configuration was checked: a text that does not parse is our bug, and then an aggregate less is better than no runner. */
+/* The configuration was checked: what does not parse now is our bug. */
 static void
 parse_sources(struct runner *r)
 {
 	const struct config_queue *q = r->queue;
 
-	if (envelope_spec_parse(q->aggregate, &r->aggregate) < 0 || envelope_spec_parse(q->type_from, &r->type_from) < 0)
-		log_fatal(EX_SOFTWARE, "queue \"%s\": aggregate \"%s\" or type_from \"%s\" is no source", q->name, q->aggregate, q->type_from);
+	if (envelope_spec_parse(q->aggregate, &r->aggregate) < 0 ||
+	    envelope_spec_parse(q->type_from, &r->type_from) < 0)
+		log_fatal(EX_SOFTWARE, "aggregate \"%s\" or type_from \"%s\" is no source",
+		    q->aggregate, q->type_from);
 }
 
 static void
@@ -427,7 +448,6 @@ release(struct runner *r)
 {
 	amqp_consumer_free(&r->consumer);
 	runner_dead_release(r);
-	deliveries_release(r);
 	runner_slots_release(r);
 	for (size_t i = 0; i < r->queue->handler_count; i++)
 		free(r->handlers[i].version);
@@ -471,6 +491,8 @@ runner_run(const struct runner_options *options)
 		notify_systemd("READY=1\nSTATUS=queue %s", options->queue->name);
 	tick(&r);
 	loop_run(r.loop);
+	deliveries_release(&r);
+	set_gauges(&r);
 	log_info("ended");
 	release(&r);
 	log_pop(former);

@@ -1,10 +1,11 @@
 /*
- * runner_dead.c - dead letters: a copy of the message with its reason goes to QUEUE.dead, and when the broker has confirmed that, the original is
- * acked. In the runner.
+ * runner_dead.c - dead letters: a copy of the message with its reason goes to QUEUE.dead, and when
+ * the broker has confirmed that, the original is acked. In the runner.
  *
- * A letter is never lost: refused, returned or cut off, it is published again, with pauses, while its original stays unacked. The
- * publishing connection is a second one, so that an alarm at the broker stops it and not the acks; it is opened at first need.
- * A message that closes the channel (406) takes others with it: all of them then go one at a time until the culprit is known.
+ * A letter is never lost: refused, returned or cut off, it is published again, with pauses, while
+ * its original stays unacked. The publishing connection is a second one, so that an alarm at the
+ * broker stops it and not the acks; it is opened at first need. A message that closes the channel
+ * (406) takes others with it: all of them then go one at a time until the culprit is known.
  */
 #include <assert.h>
 #include <stdarg.h>
@@ -16,14 +17,14 @@
 enum {
 	AGAIN_FIRST_MS = 500, AGAIN_MOST_MS = 60000,
 	CONFIRM_MS = 60000,		/* longer than a change of leaders (facts row 77) */
-	SENT_MOST = 256			/* unconfirmed at once: the loop has other things to do between them */
+	SENT_MOST = 256			/* unconfirmed at once: the loop has other things to do */
 };
 
 struct dead_letter {
 	struct dead_letter *next, *prev;	/* in waiting, or in sent */
 	struct delivery *delivery;	/* NULL: it went another way while the copy was out */
 	bool sent;
-	bool suspect;			/* was out when the broker closed the channel over one message */
+	bool suspect;			/* was out when one message closed the channel */
 	struct clock_mono due;		/* waiting: not before */
 	struct backoff again;
 	size_t text_len;
@@ -131,18 +132,33 @@ on_outcome(void *arg, void *token, enum amqp_outcome outcome, int code, struct s
 			runner_count(r, d, STATS_DEAD);
 			delivery_complete(r, &d);
 		}
-		log_recovered(&r->dead.refused, "queue \"%s\" takes dead letters again", r->dead.queue);
+		log_recovered(&r->dead.refused, "queue \"%s\" takes dead letters again",
+		    r->dead.queue);
 		return;
 	case AMQP_RETURNED:
-		log_complain(&r->dead.refused, LOG_LEVEL_ERROR, "queue \"%s\" does not take dead letters: %d %.*s: the messages are kept and tried "
-		    "again; declare that queue (declare = true, or pawlctl topology --apply)", r->dead.queue, code, (int)text.len, text.data);
+		log_complain(&r->dead.refused, LOG_LEVEL_ERROR,
+		    "queue \"%s\" does not take dead letters: %d %.*s: the messages are kept and "
+		    "tried again; declare that queue (declare = true does it)",
+		    r->dead.queue, code, (int)text.len, text.data);
 		break;
 	case AMQP_NACKED:
-		log_complain(&r->dead.refused, LOG_LEVEL_ERROR, "queue \"%s\" refuses dead letters now: the messages are kept and tried again; look "
-		    "at its length limit and at the broker's log", r->dead.queue);
+		log_complain(&r->dead.refused, LOG_LEVEL_ERROR,
+		    "queue \"%s\" refuses dead letters now: the messages are kept and tried again; "
+		    "look at its length limit and at the broker's log", r->dead.queue);
 		break;
 	}
 	again(r, l, false);
+}
+
+static const char *
+id_of(const struct dead_letter *l)
+{
+	const struct frame_message *m;
+
+	if (l->delivery == NULL)
+		return "";
+	m = &l->delivery->message;
+	return frame_message_text(m, m->id).data;
 }
 
 static void
@@ -154,18 +170,21 @@ on_down(void *arg, const struct amqp_error *error)
 	bool known = culprit && dead->sent_count == 1;
 
 	if (known)
-		log_complain(&dead->refused, LOG_LEVEL_ERROR, "the broker refuses a dead letter (%s): message \"%s\" is kept and tried again", error->text,
-		    dead->sent->delivery == NULL ? "" : frame_message_text(&dead->sent->delivery->message,
-			dead->sent->delivery->message.id).data);
+		log_complain(&dead->refused, LOG_LEVEL_ERROR, "the broker refuses the dead letter "
+		    "of message \"%s\": %s: it is kept and tried again", id_of(dead->sent),
+		    error->text);
 	else
-		log_complain(&dead->connection, LOG_LEVEL_WARNING, "dead letters wait: %s", error->text);
+		log_complain(&dead->connection, LOG_LEVEL_WARNING, "dead letters wait: %s",
+		    error->text);
 	while (dead->sent != NULL) {
 		dead->sent->suspect |= culprit;
 		again(r, dead->sent, !known);
 	}
 }
 
-static const struct amqp_channel_events channel_events = { .ready = on_ready, .outcome = on_outcome, .down = on_down };
+static const struct amqp_channel_events channel_events = {
+	.ready = on_ready, .outcome = on_outcome, .down = on_down,
+};
 
 static void
 on_connected(void *arg)
@@ -178,7 +197,6 @@ on_lost(void *arg, const struct amqp_error *error)
 {
 	struct runner *r = arg;
 
-	stats_add(&r->stats->reconnects, 1);
 	log_complain(&r->dead.connection, LOG_LEVEL_WARNING, "dead letters wait: %s", error->text);
 }
 
@@ -188,13 +206,15 @@ on_blocked(void *arg, bool blocked, struct slice reason)
 	struct runner *r = arg;
 
 	if (blocked)
-		log_complain(&r->dead.blocked, LOG_LEVEL_WARNING, "dead letters wait: the broker has an alarm and takes nothing: %.*s",
-		    (int)reason.len, reason.data);
+		log_complain(&r->dead.blocked, LOG_LEVEL_WARNING, "dead letters wait: the broker "
+		    "has an alarm and takes nothing: %.*s", (int)reason.len, reason.data);
 	else
 		log_recovered(&r->dead.blocked, "the broker takes messages again");
 }
 
-static const struct amqp_publisher_events publisher_events = { .connected = on_connected, .lost = on_lost, .blocked = on_blocked };
+static const struct amqp_publisher_events publisher_events = {
+	.connected = on_connected, .lost = on_lost, .blocked = on_blocked,
+};
 
 static void
 open_connection(struct runner *r)
@@ -223,9 +243,11 @@ publish(struct runner *r, struct dead_letter *l, char *error, size_t error_size)
 	const struct delivery *d = l->delivery;
 	const struct frame_message *m = &d->message;
 	struct amqp_header add[12];
-	struct amqp_copy copy = { .routing_key = slice_of(r->dead.queue), .drop_pawl = true, .add = add,
-	    .raw_properties = { (const char *)m + m->size, d->properties_len },
-	    .body = (const char *)m + m->body_off, .body_size = m->body_size };
+	struct amqp_copy copy = {
+		.routing_key = slice_of(r->dead.queue), .drop_pawl = true, .add = add,
+		.raw_properties = { (const char *)m + m->size, d->properties_len },
+		.body = (const char *)m + m->body_off, .body_size = m->body_size,
+	};
 	char handler[RUNNER_CODE_MAX * 4];
 	size_t n = 0;
 
@@ -235,7 +257,8 @@ publish(struct runner *r, struct dead_letter *l, char *error, size_t error_size)
 	if (d->handler != DELIVERY_NO_HANDLER) {
 		const struct runner_handler *h = &r->handlers[d->handler];
 
-		snprintf(handler, sizeof(handler), "%s %s", h->config->name, h->version == NULL ? "" : h->version);
+		snprintf(handler, sizeof(handler), "%s %s", h->config->name,
+		    h->version == NULL ? "" : h->version);
 		add[n++] = text_header(ENVELOPE_HANDLER, slice_of(handler));
 	}
 	add[n++] = text_header(ENVELOPE_HOST, slice_of(r->host));
@@ -250,7 +273,8 @@ publish(struct runner *r, struct dead_letter *l, char *error, size_t error_size)
 	return amqp_channel_copy(r->dead.channel, &copy, l, error, error_size);
 }
 
-/* The next that is due now; if none is, in how many ms one will be (-1: an outcome comes first, or none waits). Suspects go alone. */
+/* The next that is due now; if none is, in how many ms one will be (-1: an outcome comes first,
+ * or none waits). Suspects go alone. */
 static struct dead_letter *
 next_due(struct runner_dead *dead, int64_t *wait_ms)
 {
@@ -268,6 +292,12 @@ next_due(struct runner_dead *dead, int64_t *wait_ms)
 	return NULL;
 }
 
+static bool
+may_send(const struct runner_dead *dead)
+{
+	return dead->sent_count < SENT_MOST && (dead->sent == NULL || !dead->sent->suspect);
+}
+
 void
 runner_dead_flush(struct runner *r)
 {
@@ -281,15 +311,16 @@ runner_dead_flush(struct runner *r)
 		return;
 	if (dead->publisher == NULL)
 		open_connection(r);
-	while (amqp_channel_ready(dead->channel) && dead->sent_count < SENT_MOST && (dead->sent == NULL || !dead->sent->suspect) &&
+	while (amqp_channel_ready(dead->channel) && may_send(dead) &&
 	    (l = next_due(dead, &wait_ms)) != NULL) {
 		enum amqp_publish_status status = publish(r, l, error, sizeof(error));
 
 		if (status == AMQP_NOT_READY)
 			break;		/* ready() will start a round */
 		if (status == AMQP_BAD_MESSAGE) {
-			log_complain(&dead->refused, LOG_LEVEL_ERROR, "could not publish a dead letter of message \"%s\": %s: it is kept and tried "
-			    "again", frame_message_text(&l->delivery->message, l->delivery->message.id).data, error);
+			log_complain(&dead->refused, LOG_LEVEL_ERROR, "could not publish the "
+			    "dead letter of message \"%s\": %s: it is kept and tried again",
+			    id_of(l), error);
 			again(r, l, false);
 			continue;
 		}
@@ -329,8 +360,9 @@ runner_dead(struct runner *r, struct delivery *d, struct slice code, struct slic
 	if (d->first_failed_ms == 0)
 		d->first_failed_ms = clock_wall_now().ms;
 	wait_at_end(&r->dead, l);
-	log_complain(&r->dead_letters, LOG_LEVEL_WARNING, "message \"%s\" of type \"%s\" becomes a dead letter in \"%s\": %s: %s",
-	    frame_message_text(m, m->id).data, frame_message_text(m, m->type).data, r->dead.queue, l->code, l->text);
+	log_complain(&r->dead_letters, LOG_LEVEL_WARNING,
+	    "message \"%s\" of type \"%s\" becomes a dead letter in \"%s\": %s: %s", id_of(l),
+	    frame_message_text(m, m->type).data, r->dead.queue, l->code, l->text);
 }
 
 void
@@ -345,20 +377,25 @@ runner_deadf(struct runner *r, struct delivery *d, const char *code, const char 
 	va_end(args);
 	if (len < 0)
 		len = 0;
-	runner_dead(r, d, slice_of(code), (struct slice){ text, len < (int)sizeof(text) ? (size_t)len : sizeof(text) - 1 });
+	if ((size_t)len >= sizeof(text))
+		len = sizeof(text) - 1;
+	runner_dead(r, d, slice_of(code), (struct slice){ text, (size_t)len });
 }
 
-/* A confirm may simply never come (facts row 79): then all that is out goes again, on a new channel. */
+/* A confirm may simply never come (facts row 79): then all that is out goes again, on a new
+ * channel. */
 void
 runner_dead_tick(struct runner *r)
 {
 	struct runner_dead *dead = &r->dead;
 
-	if (dead->sent == NULL || !amqp_channel_ready(dead->channel) || amqp_publisher_blocked(dead->publisher) ||
+	if (dead->sent == NULL || !amqp_channel_ready(dead->channel) ||
+	    amqp_publisher_blocked(dead->publisher) ||
 	    clock_ms_between(dead->heard, loop_now(r->loop)) < CONFIRM_MS)
 		return;
-	log_complain(&dead->connection, LOG_LEVEL_WARNING, "dead letters wait: the broker confirmed none of %zu within %d s, trying again",
-	    dead->sent_count, CONFIRM_MS / 1000);
+	log_complain(&dead->connection, LOG_LEVEL_WARNING, "dead letters wait: "
+	    "the broker confirmed none of %zu within %d s, trying again", dead->sent_count,
+	    CONFIRM_MS / 1000);
 	amqp_channel_free(&dead->channel);
 	while (dead->sent != NULL)
 		again(r, dead->sent, true);

@@ -1,9 +1,11 @@
 /*
- * runner_deliveries.c - what the broker delivered and does not know the end of: built when it arrives, acked when it is completed.
+ * runner_deliveries.c - what the broker delivered and does not know the end of: built when it
+ * arrives, acked when it is completed.
  *
- * A delivery is one block of memory: the AMQP body is received straight into the message that slots get. Acks go out once per round of the loop,
- * one for the completed prefix of the tags; completed ones behind a gap are acked one by one only when they have waited for it.
- * In the runner. Never fatal but for lack of memory.
+ * A delivery is one block of memory: the AMQP body is received straight into the message that slots
+ * get. Acks go out once per round of the loop, one for the completed prefix of the tags; completed
+ * ones behind a gap are acked one by one only when they have waited for it. In the runner. Never
+ * fatal but for lack of memory.
  */
 #include <assert.h>
 
@@ -198,7 +200,8 @@ drop_queue(struct runner *r, struct delivery_queue *q)
 	}
 }
 
-/* The broker has taken back what was not settled. A copy of it may be on its way to the dead letters: it will be there twice. */
+/* The broker has taken back what was not settled. A copy of it may be on its way to the dead
+ * letters: it will be there twice. */
 void
 deliveries_lost(struct runner *r)
 {
@@ -237,7 +240,8 @@ deliveries_lost(struct runner *r)
 
 /* ---- acks ---- */
 
-/* The completed prefix: its last tag that is not acked yet; 0 if there is none. Settled ones at its end are passed as well. */
+/* The completed prefix: its last tag that is not acked yet; 0 if there is none. Settled ones at
+ * its end are passed as well. */
 static uint64_t
 take_prefix(struct delivery_ring *ring)
 {
@@ -269,7 +273,9 @@ ack_outliers(struct runner *r, uint64_t up_to)
 {
 	struct delivery_ring *ring = &r->ring;
 
-	for (uint64_t tag = ring->first; ring->done > 0 && tag < ring->next && tag <= up_to; tag++) {
+	if (up_to >= ring->next)
+		up_to = ring->next - 1;
+	for (uint64_t tag = ring->first; ring->done > 0 && tag <= up_to; tag++) {
 		struct delivery **at = ring_at(ring, tag);
 
 		if (*at != &delivery_done)
@@ -281,8 +287,9 @@ ack_outliers(struct runner *r, uint64_t up_to)
 }
 
 /*
- * Called once per round. Two slots that work on interleaved tags complete each other's prefix within a batch's time; only what waits longer
- * than that, because something before it takes its time, or what uses up the prefetch, is worth an ack of its own.
+ * Called once per round. Two slots that work on interleaved tags complete each other's prefix
+ * within a batch's time; only what waits longer than that, because something before it takes its
+ * time, or what uses up the prefetch, is worth an ack of its own.
  */
 void
 deliveries_ack(struct runner *r)

@@ -1,9 +1,11 @@
 /*
- * runner_dispatch.c - which message goes where: at once to the dead letters, to the slot of its aggregate, to whichever slot is free.
+ * runner_dispatch.c - which message goes where: at once to the dead letters, to the slot of its
+ * aggregate, to whichever slot is free.
  *
- * Natural batching: a slot that has nothing gets all that is ready for it, up to the batch size; while it works the next batch gathers, and is
- * sent ahead when it is at least half full. Messages under suspicion go out alone: nothing else is in that slot meanwhile.
- * In the runner. Never fatal but for lack of memory.
+ * Natural batching: a slot that has nothing gets all that is ready for it, up to the batch size;
+ * while it works the next batch gathers, and is sent ahead when it is at least half full. Messages
+ * under suspicion go out alone: nothing else is in that slot meanwhile. In the runner. Never fatal
+ * but for lack of memory.
  */
 #include <inttypes.h>
 
@@ -12,7 +14,8 @@
 bool
 runner_hands_out(const struct runner *r)
 {
-	return r->state == RUNNER_STATE_CONNECTING || r->state == RUNNER_STATE_CONSUMING || r->state == RUNNER_STATE_RETIRING;
+	return r->state == RUNNER_STATE_CONNECTING || r->state == RUNNER_STATE_CONSUMING ||
+	    r->state == RUNNER_STATE_RETIRING;
 }
 
 static struct delivery_queue *
@@ -31,15 +34,31 @@ dead_unknown_type(struct runner *r, struct delivery *d)
 	const char *consumer = r->queue->name;
 
 	if (type.len > 0)
-		runner_deadf(r, d, "unknown_type", "no handler of queue \"%s\" takes type \"%.*s\": add one with type = \"%.*s\", or one with "
-		    "type = \"*\" (use = \"ignore\" drops what nobody wants), and retry this letter", consumer, shown, type.data,
-		    shown, type.data);
+		runner_deadf(r, d, "unknown_type", "no handler of queue \"%s\" takes type \"%.*s\""
+		    ": add one with type = \"%.*s\", or one with type = \"*\" (use = \"ignore\" "
+		    "drops what nobody wants), and retry this letter",
+		    consumer, shown, type.data, shown, type.data);
 	else if (r->type_from.source == SOURCE_TYPE)
-		runner_deadf(r, d, "unknown_type", "published without a type property: set it when publishing, or say with type_from of queue "
-		    "\"%s\" where the type is, or add a handler with type = \"*\"", consumer);
+		runner_deadf(r, d, "unknown_type", "published without a type property: set it when "
+		    "publishing, or say with type_from of queue \"%s\" where the type is, or add a "
+		    "handler with type = \"*\"", consumer);
 	else
-		runner_deadf(r, d, "unknown_type", "published without a type, which queue \"%s\" takes from \"%s\" (type_from): set it when "
-		    "publishing, or add a handler with type = \"*\"", consumer, r->queue->type_from);
+		runner_deadf(r, d, "unknown_type", "published without a type, which queue \"%s\" "
+		    "takes from \"%s\" (type_from): set it when publishing, or add a handler with "
+		    "type = \"*\"", consumer, r->queue->type_from);
+}
+
+/* Messages come by the hundred in a round; the lag is not that exact. */
+static void
+observe_lag(struct runner *r, int64_t timestamp_ms)
+{
+	struct clock_mono now = loop_now(r->loop);
+
+	if (now.ns != r->wall_read.ns) {
+		r->wall_read = now;
+		r->wall = clock_wall_now();
+	}
+	stats_observe(&r->stats->lag, (r->wall.ms - timestamp_ms) * 1000);
 }
 
 void
@@ -52,20 +71,23 @@ runner_delivered(void *arg)
 	r->receiving = NULL;
 	r->last_delivery = loop_now(r->loop);
 	if (m->timestamp_ms > 0)
-		stats_observe(&r->stats->lag, (clock_wall_now().ms - m->timestamp_ms) * 1000);
+		observe_lag(r, m->timestamp_ms);
 	if ((d->flags & DELIVERY_STALE) != 0 || !runner_hands_out(r)) {
 		delivery_give_back(r, &d);
 	} else if (d->returns > RUNNER_COUNT_DEAD) {
-		runner_deadf(r, d, "redelivered", "delivered %" PRIu32 " times and never brought to an end: look in the log for what ended the "
-		    "worker or the connection each time, then retry this letter", d->returns + 1);
+		runner_deadf(r, d, "redelivered", "delivered %" PRIu32 " times and never brought "
+		    "to an end: look in the log for what ended the worker or the connection each "
+		    "time, then retry this letter", d->returns + 1);
 	} else if (d->handler == DELIVERY_NO_HANDLER) {
 		dead_unknown_type(r, d);
 	} else if (r->handlers[d->handler].config->ignore) {
 		runner_count(r, d, STATS_IGNORED);
 		delivery_complete(r, &d);
 	} else if (m->body_size > r->queue->max_body_bytes) {
-		runner_deadf(r, d, "too_large", "the body has %" PRIu32 " bytes, max_body of queue \"%s\" is %" PRId64 ": publish a reference to "
-		    "the data instead, or raise max_body and retry this letter", m->body_size, r->queue->name, r->queue->max_body_bytes);
+		runner_deadf(r, d, "too_large", "the body has %" PRIu32 " bytes, max_body of queue "
+		    "\"%s\" is %" PRId64 ": publish a reference to the data instead, or raise "
+		    "max_body and retry this letter", m->body_size, r->queue->name,
+		    r->queue->max_body_bytes);
 	} else {
 		d->state = DELIVERY_QUEUED;
 		delivery_queue_push(queue_of(r, d), d);
@@ -158,8 +180,9 @@ runner_give_back_unstarted(struct runner *r)
 }
 
 /*
- * The broker measures consumer_timeout from the delivery, not from the start of work, and closes the channel over one message (facts row 41).
- * Tags grow with time: the walk ends at the first that is young enough.
+ * The broker measures consumer_timeout from the delivery, not from the start of work, and closes
+ * the channel over one message (facts row 41). Tags grow with time: the walk ends at the first that
+ * is young enough.
  */
 void
 runner_give_back_overdue(struct runner *r)
@@ -187,8 +210,9 @@ runner_give_back_overdue(struct runner *r)
 		given_back++;
 	}
 	if (given_back > 0)
-		log_warning("gave %zu messages back that had waited for %" PRId64 " s, a third of consumer_timeout: the broker would take "
-		    "them back by closing the channel", given_back, limit_ms / 1000);
+		log_warning("gave %zu messages back that had waited for %" PRId64 " s, a third of "
+		    "consumer_timeout: the broker would take them back by closing the channel",
+		    given_back, limit_ms / 1000);
 }
 
 /* ---- to the slots ---- */
@@ -203,11 +227,12 @@ suspicious(const struct delivery *d)
 static struct delivery_queue *
 next_queue(struct runner_slot *s, size_t shared_left)
 {
-	struct delivery *own = s->queue.head, *any = shared_left > 0 ? s->runner->shared.head : NULL;
+	struct delivery_queue *shared = &s->runner->shared;
+	const struct delivery *own = s->queue.head, *any = shared_left > 0 ? shared->head : NULL;
 
 	if (own == NULL && any == NULL)
 		return NULL;
-	return any == NULL || (own != NULL && own->arrival < any->arrival) ? &s->queue : &s->runner->shared;
+	return any == NULL || (own != NULL && own->arrival < any->arrival) ? &s->queue : shared;
 }
 
 static void
@@ -229,9 +254,9 @@ fill_batch(struct runner_slot *s, struct batch *b, size_t shared_most)
 	b->written = 0;
 	while (BATCH_COUNT(b) < r->queue->batch && (q = next_queue(s, shared_most)) != NULL) {
 		struct delivery *d = q->head;
-		bool alone = suspicious(d);
+		bool alone = suspicious(d), fits = b->bytes + d->message.size <= RUNNER_BATCH_BYTES;
 
-		if (BATCH_COUNT(b) > 0 && (alone || b->bytes + d->message.size > RUNNER_BATCH_BYTES))
+		if (BATCH_COUNT(b) > 0 && (alone || !fits))
 			break;
 		batch_add(b, delivery_queue_pop(q));
 		if (q == &r->shared)
@@ -241,24 +266,30 @@ fill_batch(struct runner_slot *s, struct batch *b, size_t shared_most)
 			break;
 		}
 	}
-	b->head.frame = (struct frame_header){ .size = (uint32_t)(sizeof(b->head.batch) + b->bytes), .type = FRAME_BATCH,
-	    .magic = FRAME_MAGIC };
+	b->head.frame = (struct frame_header){
+		.size = (uint32_t)(sizeof(b->head.batch) + b->bytes),
+		.type = FRAME_BATCH, .magic = FRAME_MAGIC,
+	};
 }
 
-/* Nothing follows a batch that is alone, and one goes only to a slot that has nothing; a second one should be worth its round trip. */
+/* Nothing follows a batch that is alone, and one goes only to a slot that has nothing; a second
+ * one should be worth its round trip. */
 static bool
 wants_batch(struct runner_slot *s, size_t shared_most)
 {
-	size_t count = s->queue.count + shared_most, bytes = s->queue.bytes + (shared_most > 0 ? s->runner->shared.bytes : 0);
-	struct delivery_queue *q = next_queue(s, shared_most);
+	const struct runner *r = s->runner;
+	size_t count = s->queue.count + shared_most;
+	size_t bytes = s->queue.bytes + (shared_most > 0 ? r->shared.bytes : 0);
+	const struct delivery_queue *q = next_queue(s, shared_most);
 
 	if (s->state != SLOT_READY || s->hung_up || q == NULL || loop_timer_running(&s->pause))
 		return false;
 	if (s->flying == 0)
 		return true;
-	if (s->behind || s->flying == RUNNER_SLOT_BATCHES || suspicious(q->head) || (s->batches[0]->head.batch.flags & FRAME_BATCH_ALONE) != 0)
+	if (s->behind || s->flying == RUNNER_SLOT_BATCHES || suspicious(q->head) ||
+	    (s->batches[0]->head.batch.flags & FRAME_BATCH_ALONE) != 0)
 		return false;
-	return count >= (s->runner->queue->batch + 1) / 2 || bytes >= RUNNER_BATCH_BYTES / 2;
+	return count >= (r->queue->batch + 1) / 2 || bytes >= RUNNER_BATCH_BYTES / 2;
 }
 
 static void
@@ -278,7 +309,8 @@ send_batch(struct runner_slot *s, size_t shared_most)
 }
 
 /*
- * Shared messages are spread over the slots that are idle now. Second batches come after all idle slots have got their first.
+ * Shared messages are spread over the slots that are idle now. Second batches come after all idle
+ * slots have got their first.
  */
 void
 runner_dispatch(struct runner *r)

@@ -175,6 +175,8 @@ struct runner {
 	struct amqp_consumer_options consumer_options;
 	struct amqp_consumer *consumer;	/* NULL: gone for good */
 	bool cancelling, cancelled;	/* asked for; and done */
+	bool was_consuming;		/* from now on a new channel is a reconnect */
+	bool retired;			/* by a newer runner: the page's gauges are its */
 	bool bad_tag;			/* the broker numbered a delivery in a way that cannot be: recycle */
 	bool reading_paused;
 	struct loop_watch *control;
@@ -194,6 +196,8 @@ struct runner {
 	size_t bytes;			/* of all deliveries */
 	uint64_t arrivals;
 	struct clock_mono last_delivery;
+	struct clock_mono wall_read;	/* the round in which wall was read */
+	struct clock_wall wall;
 	struct loop_timer ack_outliers;
 
 	struct runner_slot *slots;

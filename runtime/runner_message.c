@@ -1,9 +1,11 @@
 /*
- * runner_message.c - makes a message for the slots out of what the broker delivers, while it is still coming in.
+ * runner_message.c - makes a message for the slots out of what the broker delivers, while it is
+ * still coming in.
  *
- * One block: struct delivery, the frame_message with its texts and headers, room for the body, and the encoded properties as received
- * (for a dead letter). Headers of ours that others publish are stripped: they mean something only in what we publish ourselves.
- * In the runner. Never fatal but for lack of memory.
+ * One block: struct delivery, the frame_message with its texts and headers, room for the body, and
+ * the encoded properties as received (for a dead letter). Headers of ours that others publish are
+ * stripped: they mean something only in what we publish ourselves. In the runner. Never fatal but
+ * for lack of memory.
  */
 #include "runtime/runner_internal.h"
 
@@ -13,18 +15,20 @@ has_prefix(struct slice s, const char *prefix, size_t len)
 	return s.len >= len && memcmp(s.data, prefix, len) == 0;
 }
 
-/* Texts are gathered in header_bytes; header_entries gets where they are, counted from its start. */
+/* Texts are gathered in header_bytes; header_entries gets where they are, counted from its
+ * start. */
 static void
 gather_header(void *arg, struct slice name, struct slice value)
 {
 	struct runner *r = arg;
+	uint32_t at = (uint32_t)r->header_bytes.len;
 	struct frame_text entry[2];
 
 	if (has_prefix(name, ENVELOPE_PREFIX, sizeof(ENVELOPE_PREFIX) - 1) ||
 	    r->header_entries.len / sizeof(entry) == UINT16_MAX)
 		return;
-	entry[0] = (struct frame_text){ (uint32_t)r->header_bytes.len, (uint32_t)name.len };
-	entry[1] = (struct frame_text){ (uint32_t)(r->header_bytes.len + name.len + 1), (uint32_t)value.len };
+	entry[0] = (struct frame_text){ at, (uint32_t)name.len };
+	entry[1] = (struct frame_text){ at + (uint32_t)name.len + 1, (uint32_t)value.len };
 	buf_slice(&r->header_bytes, name);
 	buf_putc(&r->header_bytes, '\0');
 	buf_slice(&r->header_bytes, value);
@@ -36,7 +40,8 @@ gather_header(void *arg, struct slice name, struct slice value)
 static struct slice
 find(const struct runner *r, const struct envelope_spec *spec, const struct amqp_delivery *in)
 {
-	const struct frame_text *entry = (const struct frame_text *)(const void *)r->header_entries.data;
+	const void *entries = r->header_entries.data;
+	const struct frame_text *entry = entries;
 	size_t count = r->header_entries.len / (2 * sizeof(*entry));
 
 	switch (spec->source) {
@@ -55,13 +60,14 @@ find(const struct runner *r, const struct envelope_spec *spec, const struct amqp
 				return (struct slice){ value, entry[2 * i + 1].len };
 		}
 		break;
-	case SOURCE_JSON:	/* the body is not here yet; the configuration does not allow it for what is asked here */
+	case SOURCE_JSON:	/* the body is not here yet: the configuration does not allow it */
 		break;
 	}
 	return (struct slice){ NULL, 0 };
 }
 
-/* How often it was delivered before. First deliveries have no counter; 4.3 has one of its own for all returns (facts rows 38-40). */
+/* How often it was delivered before. First deliveries have no counter; 4.3 has one of its own
+ * for all returns (facts rows 38-40). */
 static uint32_t
 count_returns(const struct amqp_delivery *in)
 {
@@ -90,8 +96,10 @@ put_text(struct frame_message *m, uint32_t *at, struct frame_text *where, struct
 static void
 put_headers(struct runner *r, struct frame_message *m, uint32_t *at)
 {
-	const struct frame_text *from = (const struct frame_text *)(const void *)r->header_entries.data;
-	struct frame_text *to = (struct frame_text *)(void *)((char *)m + *at);
+	const void *entries = r->header_entries.data;
+	void *place = (char *)m + *at;
+	const struct frame_text *from = entries;
+	struct frame_text *to = place;
 	uint32_t texts = *at + (uint32_t)r->header_entries.len;
 
 	m->headers_off = *at;
@@ -105,9 +113,10 @@ put_headers(struct runner *r, struct frame_message *m, uint32_t *at)
 static struct delivery *
 build(struct runner *r, const struct amqp_delivery *in, struct slice type)
 {
-	size_t texts = in->message_id.len + type.len + in->content_type.len + in->correlation_id.len + in->reply_to.len +
-	    in->exchange.len + in->routing_key.len + 7;
-	size_t size = sizeof(struct frame_message) + r->header_entries.len + r->header_bytes.len + texts + in->body_size + 1;
+	size_t texts = in->message_id.len + type.len + in->content_type.len +
+	    in->correlation_id.len + in->reply_to.len + in->exchange.len + in->routing_key.len + 7;
+	size_t headers = r->header_entries.len + r->header_bytes.len;
+	size_t size = sizeof(struct frame_message) + headers + texts + in->body_size + 1;
 	uint32_t at = sizeof(struct frame_message);
 	struct frame_message *m;
 	struct delivery *d;
@@ -119,7 +128,8 @@ build(struct runner *r, const struct amqp_delivery *in, struct slice type)
 	m->size = (uint32_t)size;
 	m->header_count = (uint16_t)(r->header_entries.len / (2 * sizeof(struct frame_text)));
 	m->attempt = m->attempts = 1;	/* nothing is retried yet: each failure is the last one */
-	m->timestamp_ms = in->timestamp_s > 0 && in->timestamp_s <= INT64_MAX / 1000 ? in->timestamp_s * 1000 : 0;
+	if (in->timestamp_s > 0 && in->timestamp_s <= INT64_MAX / 1000)
+		m->timestamp_ms = in->timestamp_s * 1000;
 	put_headers(r, m, &at);
 	put_text(m, &at, &m->id, in->message_id);
 	put_text(m, &at, &m->type, type);
@@ -139,7 +149,8 @@ build(struct runner *r, const struct amqp_delivery *in, struct slice type)
 static uint16_t
 choose_handler(const struct runner *r, struct slice type)
 {
-	const struct runner_handler *h = table_get(&r->types, type.data == NULL ? "" : type.data, type.len);
+	const char *name = type.data == NULL ? "" : type.data;
+	const struct runner_handler *h = table_get(&r->types, name, type.len);
 
 	if (h == NULL)
 		h = r->any_type;

@@ -1,8 +1,10 @@
 /*
- * runner_results.c - what became of the messages that slots had: answers, and the deaths that left none.
+ * runner_results.c - what became of the messages that slots had: answers, and the deaths that left
+ * none.
  *
- * Only a message that was inside a handler when its slot died or was killed is charged, or one that was alone in the slot. The others go out again:
- * as before when the culprit is known, else alone. In the runner. A malformed answer ends the slot, not the runner.
+ * Only a message that was inside a handler when its slot died or was killed is charged, or one that
+ * was alone in the slot. The others go out again: as before when the culprit is known, else alone.
+ * In the runner. A malformed answer ends the slot, not the runner.
  */
 #include <inttypes.h>
 
@@ -13,7 +15,8 @@ enum { FRUITLESS_FIRST_MS = 10, FRUITLESS_MOST_MS = 1000 };
 void
 runner_count(struct runner *r, const struct delivery *d, enum stats_outcome what)
 {
-	struct stats_handler *h = d->handler == DELIVERY_NO_HANDLER ? r->no_handler : r->handlers[d->handler].stats;
+	bool none = d->handler == DELIVERY_NO_HANDLER;
+	struct stats_handler *h = none ? r->no_handler : r->handlers[d->handler].stats;
 
 	stats_add(&h->outcome[what], 1);
 }
@@ -41,17 +44,20 @@ charge_death(struct runner *r, struct delivery *d, bool handling, bool timed_out
 {
 	const struct runner_handler *h = &r->handlers[d->handler];
 	const char *version = h->version == NULL ? "unknown" : h->version;
+	unsigned times = d->crashes + 1u;
 	char text[512];
 
 	if (timed_out)
-		snprintf(text, sizeof(text), "handler \"%s\" (version %s) did not return within %" PRId64 " ms and was killed, %u times: make it "
-		    "faster or raise timeout, then retry this letter", h->config->name, version, r->queue->timeout_ms, d->crashes + 1u);
+		snprintf(text, sizeof(text), "handler \"%s\" (version %s) did not return within "
+		    "%" PRId64 " ms and was killed, %u times: make it faster or raise timeout, "
+		    "then retry this letter", h->config->name, version, r->queue->timeout_ms, times);
 	else if (handling)
-		snprintf(text, sizeof(text), "the slot was %s while handler \"%s\" (version %s) had this message, %u times: correct the handler, "
-		    "then retry this letter", how, h->config->name, version, d->crashes + 1u);
+		snprintf(text, sizeof(text), "the slot was %s while handler \"%s\" (version %s) "
+		    "had this message, %u times: correct the handler, then retry this letter", how,
+		    h->config->name, version, times);
 	else
-		snprintf(text, sizeof(text), "the slot was %s while this message of handler \"%s\" (version %s) was alone in it, %u times",
-		    how, h->config->name, version, d->crashes + 1u);
+		snprintf(text, sizeof(text), "the slot was %s while this message of handler \"%s\" "
+		    "(version %s) was alone in it, %u times", how, h->config->name, version, times);
 	runner_charge(r, d, timed_out, text);
 }
 
@@ -59,7 +65,8 @@ charge_death(struct runner *r, struct delivery *d, bool handling, bool timed_out
 
 enum suspicion { SUSPECT_NONE, SUSPECT_ONE, SUSPECT_ALL };
 
-/* The batch that the slot died over, if the desk makes sense; else the oldest: slots work on one after the other. */
+/* The batch that the slot died over, if the desk makes sense; else the oldest: slots work on one
+ * after the other. */
 static unsigned
 fatal_batch(const struct runner_slot *s, const struct desk_view *view, enum suspicion *suspicion)
 {
@@ -76,7 +83,8 @@ fatal_batch(const struct runner_slot *s, const struct desk_view *view, enum susp
 }
 
 static void
-batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, uint32_t index, enum slot_end end, const char *how)
+batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, uint32_t index,
+    enum slot_end end, const char *how)
 {
 	bool alone = (b->head.batch.flags & FRAME_BATCH_ALONE) != 0;
 
@@ -84,7 +92,7 @@ batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, uint32_t
 		struct delivery *d = b->members[i];
 
 		if (suspicion == SUSPECT_ALL)
-			d->flags |= DELIVERY_MAYBE;	/* it may have committed, and died before it could say so */
+			d->flags |= DELIVERY_MAYBE;	/* committed, perhaps, but not answered */
 		if (suspicion == SUSPECT_ONE && i == index) {
 			charge_death(r, d, true, end == SLOT_END_TIMEOUT, how);
 		} else if (suspicion == SUSPECT_ALL && alone) {
@@ -98,18 +106,19 @@ batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, uint32_t
 }
 
 void
-runner_slot_lost(struct runner_slot *s, enum slot_end end, const char *how, const struct desk_view *view)
+runner_slot_lost(struct runner_slot *s, enum slot_end end, const char *how,
+    const struct desk_view *view)
 {
 	enum suspicion suspicion = SUSPECT_ALL;
 	unsigned fatal = 0;
 
 	if (end != SLOT_END_HOSTILE)		/* who lies on the socket lies on the desk */
 		fatal = fatal_batch(s, view, &suspicion);
-	for (unsigned i = 0; s->flying > 0; i++) {
-		struct batch *b = runner_slot_take_batch(s, 0);
-
-		batch_lost(s->runner, b, end != SLOT_END_BLAMELESS && i == fatal ? suspicion : SUSPECT_NONE, view->index, end, how);
-	}
+	if (end == SLOT_END_BLAMELESS)
+		suspicion = SUSPECT_NONE;
+	for (unsigned i = 0; s->flying > 0; i++)
+		batch_lost(s->runner, runner_slot_take_batch(s, 0),
+		    i == fatal ? suspicion : SUSPECT_NONE, view->index, end, how);
 	s->behind = false;
 }
 
@@ -127,7 +136,8 @@ shorten(struct slice s, size_t most)
 	return s;
 }
 
-/* Goes out again. Charged only when it is plain that it is the culprit: alone, and the session went without a word. */
+/* Goes out again. Charged only when it is plain that it is the culprit: alone, and the session
+ * went without a word. */
 static void
 unapplied(struct runner *r, struct delivery *d, const struct frame_outcome *o, bool alone)
 {
@@ -136,8 +146,9 @@ unapplied(struct runner *r, struct delivery *d, const struct frame_outcome *o, b
 	if ((o->flags & FRAME_OUTCOME_MAYBE) != 0)
 		d->flags |= DELIVERY_MAYBE;
 	if ((o->flags & FRAME_OUTCOME_LOST_SESSION) != 0 && alone) {
-		snprintf(text, sizeof(text), "the database session ended without a word while this message was alone in its transaction, %u times: "
-		    "look in the server's log for what ended it", d->crashes + 1u);
+		snprintf(text, sizeof(text), "the database session ended without a word while this "
+		    "message was alone in its transaction, %u times: look in the server's log for "
+		    "what ended it", d->crashes + 1u);
 		runner_charge(r, d, false, text);
 		return;
 	}
@@ -147,8 +158,12 @@ unapplied(struct runner *r, struct delivery *d, const struct frame_outcome *o, b
 }
 
 static void
-settle(struct runner *r, struct delivery *d, const struct frame_outcome *o, const struct frame_result *result)
+settle(struct runner *r, struct delivery *d, const struct frame_outcome *o,
+    const struct frame_result *result)
 {
+	struct slice code = shorten(frame_result_text(result, o->code), RUNNER_CODE_MAX);
+	struct slice text = shorten(frame_result_text(result, o->text), RUNNER_TEXT_MAX);
+
 	switch ((enum outcome)o->outcome) {
 	case OUTCOME_DUPLICATE:
 		runner_count(r, d, (d->flags & DELIVERY_MAYBE) != 0 ? STATS_DONE : STATS_DUPLICATE);
@@ -164,8 +179,9 @@ settle(struct runner *r, struct delivery *d, const struct frame_outcome *o, cons
 		break;
 	case OUTCOME_RETRY:
 	case OUTCOME_REJECT:
-		runner_dead(r, d, o->code.len == 0 ? slice_of(outcome_text((enum outcome)o->outcome)) :
-		    shorten(frame_result_text(result, o->code), RUNNER_CODE_MAX), shorten(frame_result_text(result, o->text), RUNNER_TEXT_MAX));
+		if (code.len == 0)
+			code = slice_of(outcome_text((enum outcome)o->outcome));
+		runner_dead(r, d, code, text);
 		break;
 	case OUTCOME_UNAPPLIED:
 	case OUTCOME_COUNT:
@@ -190,21 +206,23 @@ pause_if_fruitless(struct runner_slot *s, uint32_t unapplied_count, uint32_t cou
 }
 
 static void
-take_outcomes(struct runner_slot *s, struct batch *b, const struct frame_result *result, const struct frame_outcome *outcomes)
+take_outcomes(struct runner_slot *s, struct batch *b, const struct frame_result *result,
+    const struct frame_outcome *outcomes)
 {
 	struct runner *r = s->runner;
 	bool alone = (b->head.batch.flags & FRAME_BATCH_ALONE) != 0;
 	uint32_t count = BATCH_COUNT(b), again = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
+		const struct frame_outcome *o = &outcomes[i];
 		struct delivery *d = b->members[i];
 
-		if (outcomes[i].outcome == OUTCOME_UNAPPLIED) {
+		if (o->outcome == OUTCOME_UNAPPLIED) {
 			again++;
-			unapplied(r, d, &outcomes[i], alone);
+			unapplied(r, d, o, alone);
 		} else {
-			stats_observe(&r->handlers[d->handler].stats->handle, outcomes[i].handle_us);
-			settle(r, d, &outcomes[i], result);
+			stats_observe(&r->handlers[d->handler].stats->handle, o->handle_us);
+			settle(r, d, o, result);
 		}
 	}
 	if (again < count && !s->finished) {
@@ -246,8 +264,8 @@ runner_result(struct runner_slot *s, struct slice payload)
 		position++;
 	if (position == s->flying || BATCH_COUNT(s->batches[position]) != result->count ||
 	    s->batches[position]->written <= result->count) {
-		runner_slot_kill(s, STATS_DEATH_PROTOCOL, "it answered what it was not asked (batch %" PRIu64 ", %" PRIu32 " messages)",
-		    result->id, result->count);
+		runner_slot_kill(s, STATS_DEATH_PROTOCOL, "it answered what it was not asked "
+		    "(batch %" PRIu64 ", %" PRIu32 " messages)", result->id, result->count);
 		return;
 	}
 	b = runner_slot_take_batch(s, position);

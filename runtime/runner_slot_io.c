@@ -1,8 +1,10 @@
 /*
- * runner_slot_io.c - frames to and from a slot. Batches are written with writev() from where the deliveries are.
+ * runner_slot_io.c - frames to and from a slot. Batches are written with writev() from where the
+ * deliveries are.
  *
- * Everything that comes in is hostile: sizes, types, order, counts. What does not fit ends the slot. A socket that breaks is no event of its
- * own: SIGCHLD follows, or the watchdog. In the runner.
+ * Everything that comes in is hostile: sizes, types, order, counts. What does not fit ends the
+ * slot. A socket that breaks is no event of its own: SIGCHLD follows, or the watchdog. In the
+ * runner.
  */
 #include <errno.h>
 #include <limits.h>
@@ -15,7 +17,7 @@ enum {
 	READ_BYTES = 128 << 10,
 	HUNG_UP_MS = 2000,	/* from a closed socket to SIGCHLD, at most */
 	IOV_BATCH = 256,
-	/* A slot's longest frame: READY and REFUSED with their texts, or a RESULT with a reason for each message. */
+	/* A slot's longest frame: READY, REFUSED with their texts, or a RESULT with all reasons. */
 	FRAME_BYTES_BASE = 1 << 20, FRAME_BYTES_EACH = 8 << 10
 };
 
@@ -70,8 +72,11 @@ write_batch(struct runner_slot *s, struct batch *b)
 		struct msghdr msg = { .msg_iov = iov };
 		ssize_t n;
 
-		for (uint32_t i = b->written; i <= BATCH_COUNT(b) && msg.msg_iovlen < IOV_BATCH; i++)
+		for (uint32_t i = b->written; i <= BATCH_COUNT(b); i++) {
+			if (msg.msg_iovlen == IOV_BATCH)
+				break;
 			iov[msg.msg_iovlen++] = piece(b, i);
+		}
 		iov[0].iov_base = (char *)iov[0].iov_base + b->written_bytes;
 		iov[0].iov_len -= b->written_bytes;
 		n = sendmsg(s->fd, &msg, MSG_NOSIGNAL);
@@ -84,7 +89,8 @@ write_batch(struct runner_slot *s, struct batch *b)
 	return true;
 }
 
-/* It is dead or dying: what it has said before is read when it is reaped. If it is not, it will be. */
+/* It is dead or dying: what it has said before is read when it is reaped. If it is not, it will
+ * be. */
 static void
 hang_up(struct runner_slot *s)
 {
@@ -101,7 +107,8 @@ runner_slot_write(struct runner_slot *s)
 
 	if (s->watch == NULL || s->state == SLOT_KILLED)
 		return;
-	/* SHUTDOWN is asked for when nothing is in flight, SETUP before anything is: 'out' never overtakes a batch. */
+	/* SHUTDOWN is asked for when nothing is in flight, SETUP before anything is: 'out' never
+	 * overtakes a batch. */
 	done = write_out(s);
 	for (unsigned i = 0; done && i < s->flying; i++)
 		done = write_batch(s, s->batches[i]);
@@ -150,21 +157,21 @@ answered(struct runner_slot *s, enum frame_type type, struct slice payload)
 		runner_slot_kill(s, STATS_DEATH_PROTOCOL, "its answer to SETUP is malformed");
 	} else if (type == FRAME_REFUSED) {
 		s->refused = true;
-		log_complain(&r->slot_refused, LOG_LEVEL_ERROR, "slots cannot work with this configuration, correct it and send SIGHUP: %s", a.text);
+		log_complain(&r->slot_refused, LOG_LEVEL_ERROR, "slots cannot work with this "
+		    "configuration, correct it and send SIGHUP: %s", a.text);
 	} else if (type == FRAME_WAITING) {
-		log_complain(&r->no_database, LOG_LEVEL_WARNING, "slot %u waits for the database: %s", s->index, a.text);
+		log_complain(&r->no_database, LOG_LEVEL_WARNING,
+		    "slot %u waits for the database: %s", s->index, a.text);
 		if (s->state == SLOT_STARTING || s->state == SLOT_READY)
 			runner_slot_set_state(s, SLOT_WAITING);
 	} else if (a.handler_count != r->queue->handler_count) {
-		runner_slot_kill(s, STATS_DEATH_PROTOCOL, "it is ready with %zu handlers of %zu", a.handler_count, r->queue->handler_count);
-	} else {
+		runner_slot_kill(s, STATS_DEATH_PROTOCOL, "it is ready with %zu handlers of %zu",
+		    a.handler_count, r->queue->handler_count);
+	} else if (s->state == SLOT_STARTING || s->state == SLOT_WAITING) {
 		take_versions(r, &a);
-		if (a.text[0] != '\0')
-			log_warning("slot %u: %s", s->index, a.text);
 		log_recovered(&r->no_database, "slot %u has its database again", s->index);
 		log_recovered(&r->slot_refused, "slots can work again");
-		if (s->state == SLOT_STARTING || s->state == SLOT_WAITING)
-			runner_slot_set_state(s, SLOT_READY);
+		runner_slot_set_state(s, SLOT_READY);
 	}
 	if (s->state != SLOT_STARTING)
 		runner_slot_watch(s);
@@ -200,14 +207,16 @@ take_frames(struct runner_slot *s)
 	while (!s->hostile && s->in.len - at >= sizeof(head)) {
 		memcpy(&head, s->in.data + at, sizeof(head));
 		if (head.magic != FRAME_MAGIC || head.size > most) {
-			runner_slot_kill(s, STATS_DEATH_PROTOCOL, "it sent what is no frame (size %u, type %u, magic 0x%x)",
+			runner_slot_kill(s, STATS_DEATH_PROTOCOL,
+			    "it sent what is no frame (size %u, type %u, magic 0x%x)",
 			    (unsigned)head.size, (unsigned)head.type, (unsigned)head.magic);
 			break;
 		}
 		if (s->in.len - at - sizeof(head) < head.size)
 			break;
-		take_frame(s, head.type, (struct slice){ s->in.data + at + sizeof(head), head.size });
-		at += sizeof(head) + head.size;
+		at += sizeof(head);
+		take_frame(s, head.type, (struct slice){ s->in.data + at, head.size });
+		at += head.size;
 	}
 	if (s->hostile)
 		buf_clear(&s->in);
@@ -215,7 +224,8 @@ take_frames(struct runner_slot *s)
 		buf_consume(&s->in, at);
 }
 
-/* One read per call: other slots want their turn. false: nothing is there, or nothing will ever come. */
+/* One read per call: other slots want their turn. false: nothing is there, or nothing will ever
+ * come. */
 static bool
 read_some(struct runner_slot *s)
 {

@@ -1,9 +1,10 @@
 /*
  * runner_slots.c - the slots' processes: started, watched, killed, reaped, started again.
  *
- * While slots die before they have finished anything, new ones of the queue wait longer and longer. A slot that is in a handler
- * for longer than the queue's timeout is killed; one that shows no sign of life elsewhere as well, much later: the database phase is
- * bounded by the server's own timeouts. In the runner; warns of each death, with growing pauses.
+ * While slots die before they have finished anything, new ones of the queue wait longer and longer.
+ * A slot that is in a handler for longer than the queue's timeout is killed; one that shows no sign
+ * of life elsewhere as well, much later: the database phase is bounded by the server's own
+ * timeouts. In the runner; warns of each death, with growing pauses.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,15 +20,15 @@
 #include "util/spawn.h"
 
 enum {
-	POOL_FIRST_MS = 200, POOL_MOST_MS = 30000,	/* delay of new slots after fruitless deaths */
-	STUCK_EXTRA_MS = 60000,			/* no sign of life outside a handler: 2 x timeout and this */
-	LOOK_AGAIN_MS = 5,			/* the watchdog kills what it saw twice */
+	POOL_FIRST_MS = 200, POOL_MOST_MS = 30000,	/* for new slots, after fruitless deaths */
+	STUCK_EXTRA_MS = 60000,		/* no sign of life outside a handler: 2 x timeout and this */
+	LOOK_AGAIN_MS = 5,		/* the watchdog kills what it saw twice */
 	SEND_BUFFER = 1 << 20
 };
 
 static const char *const state_text[] = {
-	[SLOT_DOWN] = "down", [SLOT_STARTING] = "starting", [SLOT_READY] = "ready", [SLOT_WAITING] = "waiting",
-	[SLOT_STOPPING] = "stopping", [SLOT_KILLED] = "killed",
+	[SLOT_DOWN] = "down", [SLOT_STARTING] = "starting", [SLOT_READY] = "ready",
+	[SLOT_WAITING] = "waiting", [SLOT_STOPPING] = "stopping", [SLOT_KILLED] = "killed",
 };
 
 static void start(void *slot);
@@ -55,12 +56,13 @@ runner_slot_set_state(struct runner_slot *s, enum slot_state state)
 static int
 make_desk(struct desk **desk)
 {
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 	int fd = memfd_create("pawl-desk", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	void *map;
 
 	if (fd < 0)
 		return -1;
-	if (ftruncate(fd, sizeof(**desk)) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
+	if (ftruncate(fd, sizeof(**desk)) == 0 && fcntl(fd, F_ADD_SEALS, seals) == 0) {
 		map = mmap(NULL, sizeof(**desk), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		if (map != MAP_FAILED) {
 			*desk = map;
@@ -74,10 +76,16 @@ make_desk(struct desk **desk)
 static pid_t
 launch(struct runner_slot *s, int socket_fd, int desk_fd, const char **step)
 {
-	const struct spawn_fd fds[] = { { socket_fd, FRAME_SOCKET_FD }, { desk_fd, FRAME_DESK_FD } };
-	const char *const argv[] = { "pawl-slot", s->runner->queue->name, NULL };
-	struct spawn_options options = { .path = s->runner->slot_program, .argv = argv, .fds = fds, .fd_count = ARRAY_SIZE(fds),
-	    .memory_limit_bytes = s->runner->queue->memory_limit_bytes, .without = s->runner->config->broker_variables };
+	const struct runner *r = s->runner;
+	const struct spawn_fd fds[] = {
+		{ socket_fd, FRAME_SOCKET_FD }, { desk_fd, FRAME_DESK_FD },
+	};
+	const char *const argv[] = { "pawl-slot", r->queue->name, NULL };
+	struct spawn_options options = {
+		.path = r->slot_program, .argv = argv, .fds = fds, .fd_count = ARRAY_SIZE(fds),
+		.memory_limit_bytes = r->queue->memory_limit_bytes,
+		.without = r->config->broker_variables,
+	};
 
 	return spawn_exec(&options, step);
 }
@@ -86,8 +94,10 @@ static void
 put_setup(struct runner_slot *s)
 {
 	struct runner *r = s->runner;
-	struct slot_setup_options options = { .host = r->host, .log_level = r->config->log_level, .log_format = r->config->log_format,
-	    .slot = s->index };
+	struct slot_setup_options options = {
+		.host = r->host, .log_level = r->config->log_level,
+		.log_format = r->config->log_format, .slot = s->index,
+	};
 	struct frame_header head = { .type = FRAME_SETUP, .magic = FRAME_MAGIC };
 
 	buf_clear(&s->out);
@@ -95,6 +105,13 @@ put_setup(struct runner_slot *s)
 	slot_setup_put(&s->out, r->queue, &options);
 	head.size = (uint32_t)(s->out.len - sizeof(head));
 	memcpy(s->out.data, &head, sizeof(head));
+}
+
+static void
+set_serialize(struct runner_slot *s)
+{
+	atomic_store_explicit(&s->desk->serialize_until_ns, s->runner->serialize_until.ns,
+	    memory_order_relaxed);
 }
 
 static void
@@ -114,7 +131,7 @@ start(void *arg)
 	const char *step = "socketpair";
 
 	if (s->state != SLOT_DOWN)
-		return;			/* the pause of a slot that is there is over: the round's end dispatches */
+		return;			/* a slot's pause is over: the round's end dispatches */
 	if (wait_ms > 0) {
 		again_later(s, wait_ms);
 		return;
@@ -133,8 +150,9 @@ start(void *arg)
 	close(ends[1]);
 	s->fd = ends[0];
 	fcntl(s->fd, F_SETFL, O_NONBLOCK);
-	setsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));	/* as much as the kernel likes to give */
-	atomic_store_explicit(&s->desk->serialize_until_ns, r->serialize_until.ns, memory_order_relaxed);
+	/* As much as the kernel likes to give. */
+	setsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	set_serialize(s);
 	s->finished = s->refused = s->hostile = s->hung_up = false;
 	s->fruitless = 0;
 	s->watch = loop_watch(r->loop, s->fd, LOOP_READ, runner_slot_event, s);
@@ -144,7 +162,8 @@ start(void *arg)
 	runner_slot_write(s);
 	return;
 failed:
-	log_complain(&r->slot_spawn, LOG_LEVEL_ERROR, "could not start %s: %s: %m", r->slot_program, step);
+	log_complain(&r->slot_spawn, LOG_LEVEL_ERROR, "could not start %s: %s: %m",
+	    r->slot_program, step);
 	if (s->desk != NULL)
 		munmap(s->desk, sizeof(*s->desk));
 	s->desk = NULL;
@@ -176,8 +195,10 @@ runner_slots_start(struct runner *r)
 		loop_timer_init(&s->pause, r->loop, start, s);
 		loop_timer_init(&s->watchdog, r->loop, look, s);
 		for (unsigned k = 0; k < RUNNER_SLOT_BATCHES; k++) {
-			s->batches[k] = arena_zalloc(&r->arena, sizeof(*s->batches[k]));
-			s->batches[k]->members = arena_array(&r->arena, r->queue->batch, sizeof(struct delivery *));
+			struct batch *b = arena_zalloc(&r->arena, sizeof(*b));
+
+			b->members = arena_array(&r->arena, r->queue->batch, sizeof(*b->members));
+			s->batches[k] = b;
 		}
 	}
 	/* Only now: starting one looks at all. */
@@ -191,7 +212,7 @@ runner_slots_serialize(struct runner *r)
 	r->serialize_until = clock_mono_after_ms(loop_now(r->loop), RUNNER_SERIALIZE_MS);
 	for (unsigned i = 0; i < r->slot_count; i++) {
 		if (r->slots[i].desk != NULL)
-			atomic_store_explicit(&r->slots[i].desk->serialize_until_ns, r->serialize_until.ns, memory_order_relaxed);
+			set_serialize(&r->slots[i]);
 	}
 }
 
@@ -211,7 +232,8 @@ view_desk(const struct runner_slot *s)
 static bool
 same_view(const struct desk_view *a, const struct desk_view *b)
 {
-	return a->phase == b->phase && a->index == b->index && a->batch == b->batch && a->since_ns == b->since_ns;
+	return a->phase == b->phase && a->index == b->index && a->batch == b->batch &&
+	    a->since_ns == b->since_ns;
 }
 
 void
@@ -227,7 +249,8 @@ runner_slot_watch(struct runner_slot *s)
 }
 
 /*
- * The desk is read without a lock: what looks overdue is killed when it looks exactly the same a little later.
+ * The desk is read without a lock: what looks overdue is killed when it looks exactly the same a
+ * little later.
  */
 static void
 look(void *arg)
@@ -266,8 +289,10 @@ look(void *arg)
 		loop_timer_set_ms(&s->watchdog, LOOK_AGAIN_MS);
 	} else {
 		s->killed_at = view;
-		runner_slot_kill(s, STATS_DEATH_TIMEOUT, view.phase == DESK_HANDLING ? "a handler did not return within %" PRId64 " ms" :
-		    "no sign of life outside a handler, with a timeout of %" PRId64 " ms", timeout_ms);
+		runner_slot_kill(s, STATS_DEATH_TIMEOUT, view.phase == DESK_HANDLING ?
+		    "a handler did not return within %" PRId64 " ms" :
+		    "no sign of life outside a handler, with a timeout of %" PRId64 " ms",
+		    timeout_ms);
 	}
 }
 
@@ -286,11 +311,12 @@ runner_slot_kill(struct runner_slot *s, enum stats_slot_death why, const char *f
 	va_start(args, fmt);
 	vsnprintf(reason, sizeof(reason), fmt, args);
 	va_end(args);
-	log_complain(&s->runner->slot_kill, LOG_LEVEL_WARNING, "slot %u is killed: %s", s->index, reason);
+	log_complain(&s->runner->slot_kill, LOG_LEVEL_WARNING, "slot %u is killed: %s",
+	    s->index, reason);
 	s->killed_for = why;
 	loop_timer_stop(&s->watchdog);
 	runner_slot_set_state(s, SLOT_KILLED);
-	if (s->pid > 0)			/* 0: reaped, and what it had left to say was found hostile */
+	if (s->pid > 0)			/* 0: reaped, and its last words were hostile */
 		kill(s->pid, SIGKILL);
 }
 
@@ -326,7 +352,8 @@ end_of(const struct runner_slot *s, enum slot_state was, const struct desk_view 
 		return SLOT_END_HOSTILE;
 	if (was == SLOT_KILLED && s->killed_for == STATS_DEATH_EXIT)
 		return SLOT_END_BLAMELESS;
-	if (was == SLOT_KILLED && s->killed_for == STATS_DEATH_TIMEOUT && same_view(view, &s->killed_at))
+	if (was == SLOT_KILLED && s->killed_for == STATS_DEATH_TIMEOUT &&
+	    same_view(view, &s->killed_at))
 		return SLOT_END_TIMEOUT;
 	return was == SLOT_WAITING ? SLOT_END_BLAMELESS : SLOT_END_CRASH;
 }
@@ -337,7 +364,7 @@ reaped(struct runner_slot *s, int status)
 	struct runner *r = s->runner;
 	enum slot_state was = s->state;
 	bool orderly = was == SLOT_STOPPING || r->state == RUNNER_STATE_CLOSING;
-	enum stats_slot_death why = was == SLOT_KILLED ? s->killed_for : WIFSIGNALED(status) ? STATS_DEATH_CRASH : STATS_DEATH_EXIT;
+	enum stats_slot_death why = WIFSIGNALED(status) ? STATS_DEATH_CRASH : STATS_DEATH_EXIT;
 	int pid = (int)s->pid;
 	struct desk_view view;
 	enum slot_end end;
@@ -348,12 +375,16 @@ reaped(struct runner_slot *s, int status)
 	runner_slot_drain(s);
 	view = view_desk(s);
 	end = end_of(s, was, &view);
+	if (was == SLOT_KILLED)
+		why = s->killed_for;
+	if (s->hostile)
+		why = STATS_DEATH_PROTOCOL;
 	runner_slot_set_state(s, SLOT_DOWN);
 	if (!orderly) {
-		stats_add(&r->stats->slot_deaths[s->hostile ? STATS_DEATH_PROTOCOL : why], 1);
+		stats_add(&r->stats->slot_deaths[why], 1);
 		if (!s->refused && was != SLOT_KILLED)
-			log_complain(&r->slot_death, LOG_LEVEL_WARNING, "slot %u (pid %d) %s%s", s->index, pid, how,
-			    s->finished ? "" : " before it had finished anything");
+			log_complain(&r->slot_death, LOG_LEVEL_WARNING, "slot %u (pid %d) %s%s",
+			    s->index, pid, how, s->finished ? "" : " before it had finished anything");
 		if (!s->finished)
 			throttle(r);
 	}
@@ -377,7 +408,7 @@ runner_slots_reap(struct runner *r)
 void
 runner_slots_stop(struct runner *r)
 {
-	const struct frame_header head = { .size = 0, .type = FRAME_SHUTDOWN, .magic = FRAME_MAGIC };
+	const struct frame_header head = { .type = FRAME_SHUTDOWN, .magic = FRAME_MAGIC };
 
 	for (unsigned i = 0; i < r->slot_count; i++) {
 		struct runner_slot *s = &r->slots[i];
@@ -413,7 +444,8 @@ runner_slots_kill_waiting(struct runner *r)
 		struct runner_slot *s = &r->slots[i];
 
 		if (s->state == SLOT_WAITING && s->flying > 0)
-			runner_slot_kill(s, STATS_DEATH_EXIT, "it waits for the database and has messages that shall be given back");
+			runner_slot_kill(s, STATS_DEATH_EXIT,
+			    "it waits for the database and has messages that shall be given back");
 	}
 }
 

@@ -1,5 +1,6 @@
 /*
- * worker_main.c - pawl-worker: options, configuration, check, then the master or (--queue) one runner without a master.
+ * worker_main.c - pawl-worker: options, configuration, check, then the master or (--queue) one
+ * runner without a master.
  */
 #include <sysexits.h>
 #include <unistd.h>
@@ -10,7 +11,9 @@
 #include "runtime/runner.h"
 #include "util/spawn.h"
 
-enum option { OPTION_CONFIG, OPTION_TEST, OPTION_QUEUE, OPTION_DRAIN, OPTION_VERBOSE, OPTION_LOG_FORMAT };
+enum option {
+	OPTION_CONFIG, OPTION_TEST, OPTION_QUEUE, OPTION_DRAIN, OPTION_VERBOSE, OPTION_LOG_FORMAT
+};
 static const struct program_option option_table[] = {
 	[OPTION_CONFIG] = { 'c', "config", "FILE", "configuration (default " PAWL_SYSCONFDIR "/pawl.conf)" },
 	[OPTION_TEST] = { 't', "test", NULL, "check the configuration and its handlers, then exit" },
@@ -52,13 +55,23 @@ set_option(void *arg, size_t index, const char *value)
 	}
 }
 
+static int
+log_format_of(const char *text)
+{
+	if (strcmp(text, "text") == 0)
+		return LOG_FORMAT_TEXT;
+	return strcmp(text, "json") == 0 ? LOG_FORMAT_JSON : -1;
+}
+
 static void
 check_usage(const struct worker *w, int argc, char **argv, int operand)
 {
 	if (operand < argc)
-		fprintf(stderr, "pawl-worker: there are no operands, but \"%s\" is one: options start with a hyphen\n", argv[operand]);
-	else if (w->log_format != NULL && strcmp(w->log_format, "text") != 0 && strcmp(w->log_format, "json") != 0)
-		fprintf(stderr, "pawl-worker: --log-format is \"text\" or \"json\", not \"%s\"\n", w->log_format);
+		fprintf(stderr, "pawl-worker: there are no operands, but \"%s\" is one: options start "
+		    "with a hyphen\n", argv[operand]);
+	else if (w->log_format != NULL && log_format_of(w->log_format) < 0)
+		fprintf(stderr, "pawl-worker: --log-format is \"text\" or \"json\", not \"%s\"\n",
+		    w->log_format);
 	else
 		return;
 	fprintf(stderr, "try: pawl-worker --help\n");
@@ -74,7 +87,7 @@ adjust(void *arg, struct config *config)
 	if (w->verbose)
 		config->log_level = LOG_LEVEL_DEBUG;
 	if (w->log_format != NULL)
-		config->log_format = strcmp(w->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
+		config->log_format = (enum log_format)log_format_of(w->log_format);
 	log_init("pawl-worker", config->log_level, config->log_format);
 }
 
@@ -85,12 +98,15 @@ check(void *arg, const struct config *config)
 	return check_slots(config, NULL);
 }
 
-/* One runner, in this process. Its statistics file is called NAME.QUEUE: there may be a master as well. */
+/* One runner, in this process. Its statistics file is called NAME.QUEUE: there may be a master
+ * as well. */
 static int
 run_alone(const struct worker *w, struct config *config)
 {
 	const struct config_queue *queue = config_queue_find(config, w->queue);
-	struct runner_options options = { .config = config, .queue = queue, .generation = 1, .control_fd = -1, .drain = w->drain };
+	struct runner_options options = {
+		.config = config, .queue = queue, .generation = 1, .control_fd = -1, .drain = w->drain,
+	};
 	struct stats_page *uncounted = NULL;
 	struct stats_file *stats;
 	char *name, error[512];
@@ -129,7 +145,8 @@ main(int argc, char **argv)
 	int operand, code;
 
 	spawn_title_init(argc, argv);
-	operand = program_options(argc, argv, "pawl-worker", "[-c FILE] [-t | -q QUEUE] [--drain] [-v] [--log-format FORMAT]",
+	operand = program_options(argc, argv, "pawl-worker",
+	    "[-c FILE] [-t | -q QUEUE] [--drain] [-v] [--log-format FORMAT]",
 	    option_table, ARRAY_SIZE(option_table), set_option, &w);
 	check_usage(&w, argc, argv, operand);
 	log_init("pawl-worker", w.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
