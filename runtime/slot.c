@@ -70,9 +70,11 @@ read_setup(struct slot *s)
 	s->setup_bytes = s->frames.in;
 	buf_init(&s->frames.in);
 	if (type != FRAME_SETUP ||
-	    slot_setup_get((struct slice){ s->setup_bytes.data, s->setup_bytes.len }, &s->setup_arena, &s->setup) != 0 ||
+	    slot_setup_get((struct slice){ s->setup_bytes.data, s->setup_bytes.len },
+		&s->setup_arena, &s->setup) != 0 ||
 	    envelope_spec_parse(s->setup.key, &s->key_spec) != 0)
-		log_fatal(EX_SOFTWARE, "cannot understand the runner's SETUP: is pawl-slot of the same build?");
+		log_fatal(EX_SOFTWARE,
+		    "cannot understand the runner's SETUP: is pawl-slot of the same build?");
 	return 0;
 }
 
@@ -83,7 +85,8 @@ init(struct slot *s)
 	slot_session_init(&s->session, &s->setup);
 	slot_handlers_init(&s->handlers, &s->setup, &s->setup_arena, &s->statements);
 	slot_call_init(&s->call, &s->arena, &s->statements);
-	slot_transaction_init(&s->transaction, &s->session, &s->statements, &s->arena, s->desk, s->setup.consumer);
+	slot_transaction_init(
+	    &s->transaction, &s->session, &s->statements, &s->arena, s->desk, s->setup.consumer);
 	slot_cleaner_init(&s->cleaner, &s->setup);
 	backoff_init(&s->backoff, RECONNECT_FIRST_MS, RECONNECT_MOST_MS);
 	s->retry_at = clock_mono_now();
@@ -118,7 +121,8 @@ static void
 database_lost(struct slot *s, const struct pg_error *error)
 {
 	slot_session_close(&s->session);
-	log_debug("waiting for the database: %s", error->text);	/* the runner complains, for all of its slots */
+	/* The runner complains, for all of its slots. */
+	log_debug("waiting for the database: %s", error->text);
 	s->retry_at = clock_mono_after_ms(clock_mono_now(), backoff_next_ms(&s->backoff));
 	s->ready = false;
 	set_phase(s, DESK_WAITING);
@@ -173,7 +177,8 @@ check(struct slot *s)
 {
 	struct buf text = BUF_INIT;
 	struct pg_error error;
-	bool asked = slot_session_open(&s->session, -1, CHECK_PATIENCE_MS, &error) == SESSION_UP && prepare_start(s, &error) == 0;
+	bool asked = slot_session_open(&s->session, -1, CHECK_PATIENCE_MS, &error) == SESSION_UP &&
+	    prepare_start(s, &error) == 0;
 	int status = EX_OK;
 
 	if (s->handlers.errors.len > 0) {
@@ -202,7 +207,8 @@ batch(struct slot *s)
 		return;
 	}
 	if (slot_work(s, &error) != 0) {
-		/* WAITING goes first: the runner shall not hand out the next batch because of this one's RESULT. */
+		/* WAITING goes first: the runner shall not hand out the next batch because of
+		 * this one's RESULT. */
 		struct buf result = s->frames.out;
 
 		buf_init(&s->frames.out);
@@ -216,7 +222,8 @@ batch(struct slot *s)
 	set_phase(s, DESK_IDLE);
 }
 
-/* Until a frame is there, the database has something to say, or it is time for something. true: a frame. */
+/* Until a frame is there, the database has something to say, or it is time for something. true:
+ * a frame. */
 static bool
 wait_for_frame(struct slot *s)
 {
@@ -244,7 +251,8 @@ wait_for_frame(struct slot *s)
 	return false;
 }
 
-/* What can wait until there is no work: old keys, a new session. -1: the configuration is refused. */
+/* What can wait until there is no work: old keys, a new session. -1: the configuration is
+ * refused. */
 static int
 tend_database(struct slot *s)
 {
@@ -277,7 +285,8 @@ serve(struct slot *s)
 		case SLOT_RUNNER_GONE:
 			return EX_OK;
 		default:
-			log_fatal(EX_SOFTWARE, "cannot understand the runner: a frame that is not for a slot");
+			log_fatal(EX_SOFTWARE,
+			    "cannot understand the runner: a frame that is not for a slot");
 		}
 		slot_frames_send(&s->frames);
 	}

@@ -1,8 +1,10 @@
 /*
- * slot.h - pawl-slot: loads the handlers of one queue, holds one PostgreSQL session, turns batches into transactions.
+ * slot.h - pawl-slot: loads the handlers of one queue, holds one PostgreSQL session, turns batches
+ * into transactions.
  *
- * Started by a runner (or pawlctl), told everything by frames on fd 3. Sequential: it reads a frame, does what it says, answers. What goes wrong with
- * the environment is told as WAITING, and nobody is charged; what is wrong with the configuration is REFUSED.
+ * Started by a runner (or pawlctl), told everything by frames on fd 3. Sequential: it reads a
+ * frame, does what it says, answers. What goes wrong with the environment is told as WAITING, and
+ * nobody is charged; what is wrong with the configuration is REFUSED.
  */
 #ifndef PAWL_RUNTIME_SLOT_H
 #define PAWL_RUNTIME_SLOT_H
@@ -39,7 +41,8 @@ struct slot {
 /* Serves one runner until it says SHUTDOWN or is gone. The exit code of the process. */
 int	slot_run(struct slot *, int fd, struct desk *) ATTR_MUST_CHECK ATTR_NONNULL;
 
-/* slot_work.c: a BATCH frame is in frames.in: does it, and appends the RESULT. -1: the database failed (error). */
+/* slot_work.c: a BATCH frame is in frames.in: does it, and appends the RESULT. -1: the database
+ * failed (error). */
 int	slot_work(struct slot *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
 bool	slot_work_ahead(const struct slot *) ATTR_NONNULL;	/* it was sent before the batch before it was answered */
 void	slot_work_unapplied(struct slot *) ATTR_NONNULL;	/* appends a RESULT that says: none of it was done */

@@ -18,16 +18,23 @@ slot_message_fail(struct slot_message *m, enum outcome outcome, const char *code
 }
 
 void
-slot_message_fail_sql(struct slot_message *m, const struct pg_error *error, const char *statement, struct arena *arena)
+slot_message_fail_sql(struct slot_message *m, const struct pg_error *error, const char *statement,
+    struct arena *arena)
 {
 	/* A syntax error is also how the server refuses several statements in one text. */
 	bool bad_text = strcmp(error->sqlstate, "42601") == 0;
-	const char *code = bad_text ? "bad_statement" : error->class == PG_CLASS_TIMEOUT ? "timeout" :
-	    arena_printf(arena, "sql_%s", error->sqlstate);
-	enum outcome outcome = bad_text || error->class == PG_CLASS_DATA ? OUTCOME_REJECT : OUTCOME_RETRY;
+	bool never = bad_text || error->class == PG_CLASS_DATA;
+	const char *code;
 	size_t shown = strnlen(statement, STATEMENT_SHOWN);
 
+	if (bad_text)
+		code = "bad_statement";
+	else if (error->class == PG_CLASS_TIMEOUT)
+		code = "timeout";
+	else
+		code = arena_printf(arena, "sql_%s", error->sqlstate);
 	while (shown > 0 && (statement[shown] & 0xc0) == 0x80)
 		shown--;		/* not in the middle of a character */
-	slot_message_fail(m, outcome, code, arena_printf(arena, "%s; in: %.*s", error->text, (int)shown, statement));
+	slot_message_fail(m, never ? OUTCOME_REJECT : OUTCOME_RETRY, code,
+	    arena_printf(arena, "%s; in: %.*s", error->text, (int)shown, statement));
 }

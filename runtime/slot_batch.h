@@ -1,7 +1,9 @@
 /*
- * slot_batch.h - a batch inside a slot: its messages, what their handlers recorded, and what became of them.
+ * slot_batch.h - a batch inside a slot: its messages, what their handlers recorded, and what became
+ * of them.
  *
- * All of it lives in the batch's arena or in the frame that brought the batch, and goes when the RESULT is sent.
+ * All of it lives in the batch's arena or in the frame that brought the batch, and goes when the
+ * RESULT is sent.
  */
 #ifndef PAWL_RUNTIME_SLOT_BATCH_H
 #define PAWL_RUNTIME_SLOT_BATCH_H
@@ -14,7 +16,7 @@ struct slot_effect {			/* one statement, in the order of recording; emits come l
 	struct slot_statement *statement;
 	const char *expect_code;	/* NULL: any number of rows is good */
 	int64_t expect_rows;
-	enum pawl_verdict expect_verdict;
+	enum outcome expect_outcome;
 	int n;
 	const char *values[];		/* NULL is SQL null */
 };

@@ -1,5 +1,6 @@
 /*
- * slot_call.c - see slot_call.h. Runs in the slot, called by handlers: whatever they pass ends in a verdict, not in a crash.
+ * slot_call.c - see slot_call.h. Runs in the slot, called by handlers: whatever they pass ends in a
+ * verdict, not in a crash.
  */
 #include "runtime/slot_call.h"
 
@@ -12,11 +13,15 @@
 #include "util/utf8.h"
 
 enum { TEXTS_BLOCK = 16 * 1024, PARAMS_MAX = 65535, TYPE_MAX = 255 };
-enum { EMIT_AGGREGATE_TYPE, EMIT_AGGREGATE_ID, EMIT_TYPE, EMIT_PAYLOAD, EMIT_HEADERS, EMIT_DELAY, EMIT_VALUES };
+enum {				/* parameters of emit_sql */
+	EMIT_AGGREGATE_TYPE, EMIT_AGGREGATE_ID, EMIT_TYPE, EMIT_PAYLOAD, EMIT_HEADERS, EMIT_DELAY,
+	EMIT_VALUES
+};
 
 static const char emit_sql[] =
     "insert into pawl.outbox (aggregatetype, aggregateid, type, payload, headers, not_before)"
-    " values ($1, $2, $3, $4::jsonb, $5::jsonb, clock_timestamp() + $6::bigint * interval '1 millisecond')";
+    " values ($1, $2, $3, $4::jsonb, $5::jsonb,"
+    " clock_timestamp() + $6::bigint * interval '1 millisecond')";
 
 struct slot_emit_header {
 	struct slot_emit_header *next;
@@ -58,7 +63,8 @@ slot_call_begin_batch(struct slot_call *c, struct slice frame)
 }
 
 void
-slot_call_begin(struct slot_call *c, const struct slot_handler *handler, struct slot_message *message)
+slot_call_begin(
+    struct slot_call *c, const struct slot_handler *handler, struct slot_message *message)
 {
 	c->handler = handler;
 	c->message = message;
@@ -180,7 +186,8 @@ body_is_json(struct slot_call *c)
 
 		c->body = status == JSON_OK ? BODY_JSON : BODY_BAD;
 		if (status != JSON_OK)
-			fail(c, OUTCOME_REJECT, "bad_body", "the body is no JSON: %s at byte %zu", json_status_text(status), offset);
+			fail(c, OUTCOME_REJECT, "bad_body", "the body is no JSON: %s at byte %zu",
+			    json_status_text(status), offset);
 	}
 	return c->body == BODY_JSON;
 }
@@ -194,7 +201,8 @@ find(struct slot_call *c, const char *pointer, bool required, struct json_value 
 	if (c->failed || !body_is_json(c))
 		return false;
 	if (pointer == NULL) {
-		fail(c, OUTCOME_REJECT, "bad_field", "the handler asks for a field without a pointer");
+		fail(c, OUTCOME_REJECT, "bad_field",
+		    "the handler asks for a field without a pointer");
 		return false;
 	}
 	status = json_scan_lookup(&c->fields, pointer, value, &offset);
@@ -203,10 +211,12 @@ find(struct slot_call *c, const char *pointer, bool required, struct json_value 
 		return true;
 	case JSON_MISSING:
 		if (required)
-			fail(c, OUTCOME_REJECT, "bad_field", "%s is missing", pointer[0] == '\0' ? "the body" : pointer);
+			fail(c, OUTCOME_REJECT, "bad_field", "%s is missing",
+			    pointer[0] == '\0' ? "the body" : pointer);
 		return false;
 	case JSON_BAD_POINTER:
-		fail(c, OUTCOME_REJECT, "bad_field", "\"%s\" is no JSON pointer: write \"/member/0\"", pointer);
+		fail(c, OUTCOME_REJECT, "bad_field",
+		    "\"%s\" is no JSON pointer: write \"/member/0\"", pointer);
 		return false;
 	case JSON_SYNTAX:
 	case JSON_TOO_DEEP:
@@ -216,7 +226,8 @@ find(struct slot_call *c, const char *pointer, bool required, struct json_value 
 	case JSON_NO_ROOM:
 		break;
 	}
-	fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu", pointer, json_status_text(status), offset);
+	fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu", pointer, json_status_text(status),
+	    offset);
 	return false;
 }
 
@@ -234,7 +245,8 @@ slot_call_field(struct pawl_call *call, const char *pointer, int required)
 		return text_copy(c, value.raw.data, value.raw.len);
 	room = text_room(c, value.raw.len + 1);
 	if (json_scan_unescape(value.raw, room, &len) != JSON_OK) {
-		fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu", pointer, json_status_text(JSON_ESCAPED_NUL),
+		fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu", pointer,
+		    json_status_text(JSON_ESCAPED_NUL),
 		    (size_t)(value.raw.data - (const char *)c->view.body));
 		return NULL;
 	}
@@ -275,7 +287,8 @@ slot_call_body(struct pawl_call *call)
 	nul = memchr(c->view.body, '\0', c->view.body_size);
 	if (nul == NULL)
 		return c->view.body;
-	fail(c, OUTCOME_REJECT, "bad_body", "the body is no text: NUL at byte %zu", (size_t)(nul - (const char *)c->view.body));
+	fail(c, OUTCOME_REJECT, "bad_body", "the body is no text: NUL at byte %zu",
+	    (size_t)(nul - (const char *)c->view.body));
 	return NULL;
 }
 
@@ -295,7 +308,8 @@ record(struct slot_call *c, const char *text, const char *const *values, size_t 
 	if (statement->state != STATEMENT_PREPARED) {
 		c->message->fresh_statements = true;
 	} else if ((size_t)statement->params != n) {
-		fail(c, OUTCOME_REJECT, "bad_statement", "the statement has %d parameters, and %zu were given: %.100s",
+		fail(c, OUTCOME_REJECT, "bad_statement",
+		    "the statement has %d parameters, and %zu were given: %.100s",
 		    statement->params, n, text);
 		return NULL;
 	}
@@ -319,7 +333,8 @@ slot_call_sql(struct pawl_call *call, const char *const *text_and_params, size_t
 	if (c->failed)
 		return;
 	if (n == 0 || n - 1 > PARAMS_MAX || text_and_params == NULL || text_and_params[0] == NULL) {
-		fail(c, OUTCOME_REJECT, "bad_statement", "the handler records a statement without a text, or with too many parameters");
+		fail(c, OUTCOME_REJECT, "bad_statement",
+		    "the handler records a statement without a text, or with too many parameters");
 		return;
 	}
 	c->last_sql = record(c, text_and_params[0], text_and_params + 1, n - 1);
@@ -332,12 +347,14 @@ slot_call_expect(struct pawl_call *call, int64_t rows, enum pawl_verdict verdict
 
 	if (c->failed)
 		return;
-	if (c->last_sql == NULL || rows < 0 || verdict == PAWL_DONE || outcome_of(verdict) == OUTCOME_COUNT) {
-		fail(c, OUTCOME_REJECT, "bad_expect", "the handler expects rows without a statement, or with a verdict that is no failure");
+	if (c->last_sql == NULL || rows < 0 || verdict == PAWL_DONE ||
+	    outcome_of(verdict) == OUTCOME_COUNT) {
+		fail(c, OUTCOME_REJECT, "bad_expect",
+		    "the handler expects rows without a statement, or its verdict is no failure");
 		return;
 	}
 	c->last_sql->expect_rows = rows;
-	c->last_sql->expect_verdict = verdict;
+	c->last_sql->expect_outcome = outcome_of(verdict);
 	c->last_sql->expect_code = code == NULL ? "unexpected_rows" : text_keep(c, code);
 	c->message->expects = true;
 }
@@ -347,12 +364,14 @@ slot_call_query(struct pawl_call *call, const char *const *text_and_params, size
 {
 	(void)text_and_params;
 	(void)n;
-	fail(call_of(call), OUTCOME_REJECT, "no_query", "the handler queries, but its kind is EFFECTS: it decides by the message alone");
+	fail(call_of(call), OUTCOME_REJECT, "no_query",
+	    "the handler queries, but its kind is EFFECTS: it decides by the message alone");
 	return NULL;
 }
 
 void
-slot_call_emit(struct pawl_call *call, const char *aggregatetype, const char *aggregateid, const char *type, const char *payload)
+slot_call_emit(struct pawl_call *call, const char *aggregatetype, const char *aggregateid,
+    const char *type, const char *payload)
 {
 	struct slot_call *c = call_of(call);
 	struct slot_emit *emit;
@@ -361,14 +380,17 @@ slot_call_emit(struct pawl_call *call, const char *aggregatetype, const char *ag
 	if (c->failed)
 		return;
 	if (type == NULL || type[0] == '\0' || strlen(type) > TYPE_MAX) {
-		fail(c, OUTCOME_REJECT, "bad_emit", "the handler emits an event whose type has not 1 to %d bytes", TYPE_MAX);
+		fail(c, OUTCOME_REJECT, "bad_emit",
+		    "the handler emits an event whose type has not 1 to %d bytes", TYPE_MAX);
 		return;
 	}
 	if (payload != NULL) {
 		enum json_status status = json_scan_check(slice_of(payload), &offset);
 
 		if (status != JSON_OK) {
-			fail(c, OUTCOME_REJECT, "bad_emit", "the payload of %s is no JSON: %s at byte %zu", type, json_status_text(status), offset);
+			fail(c, OUTCOME_REJECT, "bad_emit",
+			    "the payload of %s is no JSON: %s at byte %zu", type,
+			    json_status_text(status), offset);
 			return;
 		}
 	}
@@ -390,9 +412,12 @@ slot_call_emit_header(struct pawl_call *call, const char *name, const char *valu
 
 	if (c->failed)
 		return;
-	if (c->last_emit == NULL || name == NULL || name[0] == '\0' || !utf8_valid(name, strlen(name)) ||
+	if (c->last_emit == NULL || name == NULL || name[0] == '\0' ||
+	    !utf8_valid(name, strlen(name)) ||
 	    strncmp(name, ENVELOPE_PREFIX, strlen(ENVELOPE_PREFIX)) == 0) {
-		fail(c, OUTCOME_REJECT, "bad_emit", "the handler sets a header without an emit or without a name, or one of \"" ENVELOPE_PREFIX "\"");
+		fail(c, OUTCOME_REJECT, "bad_emit",
+		    "the handler sets a header without an emit or a name, or \"%s...\"",
+		    ENVELOPE_PREFIX);
 		return;
 	}
 	for (header = c->last_emit->headers; header != NULL; header = header->next) {
@@ -416,10 +441,12 @@ slot_call_emit_delay(struct pawl_call *call, int64_t ms)
 	if (c->failed)
 		return;
 	if (c->last_emit == NULL || ms < 0) {
-		fail(c, OUTCOME_REJECT, "bad_emit", "the handler delays without an emit, or by less than nothing");
+		fail(c, OUTCOME_REJECT, "bad_emit",
+		    "the handler delays without an emit, or by less than nothing");
 		return;
 	}
-	c->last_emit->values[EMIT_DELAY] = ms == 0 ? NULL : slot_call_format(call, "%lld", (long long)ms);
+	c->last_emit->values[EMIT_DELAY] =
+	    ms == 0 ? NULL : slot_call_format(call, "%lld", (long long)ms);
 }
 
 void
@@ -428,11 +455,13 @@ slot_call_reply(struct pawl_call *call, const char *content_type, const void *bo
 	(void)content_type;
 	(void)body;
 	(void)size;
-	fail(call_of(call), OUTCOME_REJECT, "no_reply", "the handler replies, and this version of Pawl does not send replies");
+	fail(call_of(call), OUTCOME_REJECT, "no_reply",
+	    "the handler replies, and this version of Pawl does not send replies");
 }
 
 enum pawl_verdict
-slot_call_fail(struct pawl_call *call, enum pawl_verdict verdict, const char *code, const char *fmt, ...)
+slot_call_fail(
+    struct pawl_call *call, enum pawl_verdict verdict, const char *code, const char *fmt, ...)
 {
 	struct slot_call *c = call_of(call);
 	va_list ap;
@@ -440,7 +469,8 @@ slot_call_fail(struct pawl_call *call, enum pawl_verdict verdict, const char *co
 	if (c->failed)
 		return verdict;
 	if (verdict == PAWL_DONE || outcome_of(verdict) == OUTCOME_COUNT) {
-		fail(c, OUTCOME_REJECT, "bad_verdict", "the handler fails with a verdict that is no failure (%d)", (int)verdict);
+		fail(c, OUTCOME_REJECT, "bad_verdict",
+		    "the handler fails with a verdict that is no failure (%d)", (int)verdict);
 		return verdict;
 	}
 	c->failed = true;
@@ -503,12 +533,23 @@ slot_call_bytes(struct pawl_call *call, const void *data, size_t size)
 	return room;
 }
 
+static enum log_level
+log_level_of(enum pawl_level level)
+{
+	switch (level) {
+	case PAWL_ERROR: return LOG_LEVEL_ERROR;
+	case PAWL_WARNING: return LOG_LEVEL_WARNING;
+	case PAWL_INFO: return LOG_LEVEL_INFO;
+	case PAWL_DEBUG: break;
+	}
+	return LOG_LEVEL_DEBUG;
+}
+
 void
 slot_call_log(struct pawl_call *call, enum pawl_level level, const char *fmt, ...)
 {
 	struct slot_call *c = call_of(call);
-	enum log_level at = level <= PAWL_ERROR ? LOG_LEVEL_ERROR : level == PAWL_WARNING ? LOG_LEVEL_WARNING :
-	    level == PAWL_INFO ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+	enum log_level at = log_level_of(level);
 	const struct log_context *former;
 	char attempt[16];
 	va_list ap;
@@ -552,7 +593,8 @@ emit_headers(struct slot_call *c, const struct slot_emit *emit)
 
 	buf_clear(&c->scratch);
 	buf_putc(&c->scratch, '{');
-	for (const struct slot_emit_header *header = emit->headers; header != NULL; header = header->next) {
+	for (const struct slot_emit_header *header = emit->headers; header != NULL;
+	     header = header->next) {
 		traced = traced || strcmp(header->name, ENVELOPE_TRACEPARENT) == 0;
 		put_header(&c->scratch, header->name, header->value);
 	}
@@ -568,12 +610,14 @@ slot_call_finish(struct slot_call *c, enum pawl_verdict verdict)
 	struct slot_message *message = c->message;
 	enum outcome outcome = outcome_of(verdict);
 
-	for (struct slot_emit *emit = c->emits; emit != NULL && !c->failed && verdict == PAWL_DONE; emit = emit->next) {
+	for (struct slot_emit *emit = c->emits; emit != NULL && !c->failed && verdict == PAWL_DONE;
+	     emit = emit->next) {
 		emit->values[EMIT_HEADERS] = emit_headers(c, emit);
 		(void)record(c, emit_sql, emit->values, EMIT_VALUES);
 	}
 	if (outcome == OUTCOME_COUNT)
-		fail(c, OUTCOME_REJECT, "bad_verdict", "the handler returned %d, which is no verdict", (int)verdict);
+		fail(c, OUTCOME_REJECT, "bad_verdict",
+		    "the handler returned %d, which is no verdict", (int)verdict);
 	message->delay_ms = c->delay_ms;
 	if (c->failed || outcome != OUTCOME_DONE) {
 		message->effects = NULL;

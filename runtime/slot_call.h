@@ -1,8 +1,10 @@
 /*
- * slot_call.h - struct pawl_call: what a handler sees of its message, and the record of what it wants done.
+ * slot_call.h - struct pawl_call: what a handler sees of its message, and the record of what it
+ * wants done.
  *
- * Errors stick: the first one decides, later effects are ignored, and finishing turns the handler's verdict into it. Texts handed to a handler and
- * parameters taken from it share the batch's arena; what points there already is not copied again.
+ * Errors stick: the first one decides, later effects are ignored, and finishing turns the handler's
+ * verdict into it. Texts handed to a handler and parameters taken from it share the batch's arena;
+ * what points there already is not copied again.
  */
 #ifndef PAWL_RUNTIME_SLOT_CALL_H
 #define PAWL_RUNTIME_SLOT_CALL_H
@@ -42,7 +44,8 @@ extern const struct pawl_host slot_host;
 void	slot_call_init(struct slot_call *, struct arena *, struct slot_statements *) ATTR_NONNULL;
 void	slot_call_release(struct slot_call *) ATTR_NONNULL;
 void	slot_call_begin_batch(struct slot_call *, struct slice frame) ATTR_NONNULL;	/* the arena was reset */
-/* One message: begin, handle() with &call->call and &call->view, finish. The view is filled by the caller. */
+/* One message: begin, handle() with &call->call and &call->view, finish. The view is filled by
+ * the caller. */
 void	slot_call_begin(struct slot_call *, const struct slot_handler *, struct slot_message *) ATTR_NONNULL;
 void	slot_call_finish(struct slot_call *, enum pawl_verdict) ATTR_NONNULL;
 

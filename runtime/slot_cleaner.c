@@ -8,9 +8,12 @@
 enum { ROWS = 1000, PAUSE_MS = 60000 };
 
 static const char sql[] =
-    "with cleaner as materialized (select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('pawl.clean:' || $1, 0)) as chosen)"
-    " delete from pawl.inbox where ctid = any (array(select i.ctid from cleaner, pawl.inbox i where cleaner.chosen and i.consumer = $1"
-    " and i.done_at < now() - $2::bigint * interval '1 millisecond' order by i.done_at limit $3::bigint))";
+    "with cleaner as materialized (select pg_catalog.pg_try_advisory_xact_lock("
+    "pg_catalog.hashtextextended('pawl.clean:' || $1, 0)) as chosen)"
+    " delete from pawl.inbox where ctid = any (array("
+    "select i.ctid from cleaner, pawl.inbox i where cleaner.chosen and i.consumer = $1"
+    " and i.done_at < now() - $2::bigint * interval '1 millisecond'"
+    " order by i.done_at limit $3::bigint))";
 
 void
 slot_cleaner_init(struct slot_cleaner *c, const struct slot_setup *setup)
@@ -45,10 +48,12 @@ slot_cleaner_run(struct slot_cleaner *c, struct slot_session *session, struct pg
 	(void)snprintf(retention, sizeof(retention), "%lld", (long long)c->retention_ms);
 	(void)snprintf(rows, sizeof(rows), "%d", ROWS);
 	c->due = clock_mono_after_ms(clock_mono_now(), PAUSE_MS);
-	if (pg_query(session->pg, session->patience_ms, &result, error, sql, (int)ARRAY_SIZE(values), values) != 0) {
+	if (pg_query(session->pg, session->patience_ms, &result, error, sql,
+		(int)ARRAY_SIZE(values), values) != 0) {
 		if (!slot_session_is_up(session))
 			return -1;
-		log_complain(&c->complaint, LOG_LEVEL_WARNING, "could not delete old keys from pawl.inbox: %s", error->text);
+		log_complain(&c->complaint, LOG_LEVEL_WARNING,
+		    "could not delete old keys from pawl.inbox: %s", error->text);
 		return 0;
 	}
 	log_recovered(&c->complaint, "old keys are deleted from pawl.inbox again");

@@ -1,8 +1,8 @@
 /*
  * slot_cleaner.h - takes keys out of the inbox that are older than the queue's retention.
  *
- * All slots of a queue try, one at a time does it (advisory lock), a thousand rows at a time: once a minute, and as long as there are more, after each batch
- * or as soon as the slot is idle.
+ * All slots of a queue try, one at a time does it (advisory lock), a thousand rows at a time: once
+ * a minute, and as long as there are more, after each batch or as soon as the slot is idle.
  */
 #ifndef PAWL_RUNTIME_SLOT_CLEANER_H
 #define PAWL_RUNTIME_SLOT_CLEANER_H

@@ -17,7 +17,8 @@ config_of(const struct pawl_config *config)
 }
 
 void
-slot_config_init(struct slot_config *c, struct slot_handlers *handlers, struct slot_handler *handler)
+slot_config_init(
+    struct slot_config *c, struct slot_handlers *handlers, struct slot_handler *handler)
 {
 	c->config.host = &slot_host;
 	c->handlers = handlers;
@@ -31,7 +32,8 @@ slot_config_report_unread(const struct slot_config *c)
 
 	for (size_t i = 0; i < setup->pair_count; i++)
 		if (!c->handler->pair_read[i])
-			slot_handlers_error(c->handlers, c->handler, setup->pairs[i].path, "unknown setting: handler \"%s\" does not read it",
+			slot_handlers_error(c->handlers, c->handler, setup->pairs[i].path,
+			    "unknown setting: handler \"%s\" does not read it",
 			    c->handler->handler->name);
 }
 
@@ -72,7 +74,8 @@ slot_config_int(const struct pawl_config *config, const char *path, int64_t fall
 	number = strtoll(value, &end, 10);
 	if (errno == 0 && end != value && *end == '\0')
 		return number;
-	slot_handlers_error(c->handlers, c->handler, path, "is no whole number: %s", config_quote(c->handlers->arena, value));
+	slot_handlers_error(c->handlers, c->handler, path, "is no whole number: %s",
+	    config_quote(c->handlers->arena, value));
 	return fallback;
 }
 

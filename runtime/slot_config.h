@@ -1,5 +1,6 @@
 /*
- * slot_config.h - struct pawl_config: a handler's own settings, while its start() runs. A setting that nobody reads is an error.
+ * slot_config.h - struct pawl_config: a handler's own settings, while its start() runs. A setting
+ * that nobody reads is an error.
  */
 #ifndef PAWL_RUNTIME_SLOT_CONFIG_H
 #define PAWL_RUNTIME_SLOT_CONFIG_H

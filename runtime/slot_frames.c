@@ -50,7 +50,8 @@ slot_frames_read(struct slot_frames *f)
 	if (receive(f->fd, &header, sizeof(header)) != 0)
 		return SLOT_RUNNER_GONE;
 	if (header.magic != FRAME_MAGIC || header.size > FRAME_SIZE_MAX)
-		log_fatal(EX_SOFTWARE, "cannot understand the runner (magic %04x, %u bytes): is pawl-slot of the same build?",
+		log_fatal(EX_SOFTWARE,
+		    "cannot understand the runner (magic %04x, %u bytes): is this another build?",
 		    header.magic, header.size);
 	buf_clear(&f->in);
 	if (receive(f->fd, buf_reserve(&f->in, header.size), header.size) != 0)

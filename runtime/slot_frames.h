@@ -1,8 +1,9 @@
 /*
- * slot_frames.h - the slot's end of the socket to its runner: one frame in at a time, frames out. Blocking.
+ * slot_frames.h - the slot's end of the socket to its runner: one frame in at a time, frames out.
+ * Blocking.
  *
- * When the runner is gone the slot has nothing left to do but end (the kernel kills it anyway). A violation ends the process: the runner is of our
- * own build.
+ * When the runner is gone the slot has nothing left to do but end (the kernel kills it anyway). A
+ * violation ends the process: the runner is of our own build.
  */
 #ifndef PAWL_RUNTIME_SLOT_FRAMES_H
 #define PAWL_RUNTIME_SLOT_FRAMES_H

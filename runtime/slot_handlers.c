@@ -1,5 +1,6 @@
 /*
- * slot_handlers.c - see slot_handlers.h. Shared objects are never unloaded: what they registered with the process stays.
+ * slot_handlers.c - see slot_handlers.h. Shared objects are never unloaded: what they registered
+ * with the process stays.
  */
 #include "runtime/slot_handlers.h"
 
@@ -13,7 +14,8 @@
 #include "util/arena.h"
 
 void
-slot_handlers_init(struct slot_handlers *h, const struct slot_setup *setup, struct arena *arena, struct slot_statements *known)
+slot_handlers_init(struct slot_handlers *h, const struct slot_setup *setup, struct arena *arena,
+    struct slot_statements *known)
 {
 	memset(h, 0, sizeof(*h));
 	buf_init(&h->errors);
@@ -24,7 +26,8 @@ slot_handlers_init(struct slot_handlers *h, const struct slot_setup *setup, stru
 	h->list = arena_array(arena, h->count, sizeof(*h->list));
 	for (size_t i = 0; i < h->count; i++) {
 		h->list[i].setup = &setup->handlers[i];
-		h->list[i].pair_read = arena_array(arena, setup->handlers[i].pair_count, sizeof(bool));
+		h->list[i].pair_read =
+		    arena_array(arena, setup->handlers[i].pair_count, sizeof(bool));
 	}
 }
 
@@ -36,7 +39,8 @@ slot_handlers_release(struct slot_handlers *h)
 }
 
 void
-slot_handlers_error(struct slot_handlers *h, const struct slot_handler *handler, const char *path, const char *fmt, ...)
+slot_handlers_error(struct slot_handlers *h, const struct slot_handler *handler, const char *path,
+    const char *fmt, ...)
 {
 	const struct slot_setup_handler *setup = handler->setup;
 	const char *file = setup->file;
@@ -49,7 +53,8 @@ slot_handlers_error(struct slot_handlers *h, const struct slot_handler *handler,
 			line = setup->pairs[i].line;
 		}
 	}
-	buf_printf(&h->errors, "%s:%d: queues.%s.handlers.%s", file, line, h->consumer, setup->name);
+	buf_printf(
+	    &h->errors, "%s:%d: queues.%s.handlers.%s", file, line, h->consumer, setup->name);
 	if (path != NULL && path[0] != '\0')
 		buf_printf(&h->errors, ".config.%s", path);
 	buf_puts(&h->errors, ": ");
@@ -87,18 +92,23 @@ is_name(const char *text)
 static bool
 handler_is_good(struct slot_handlers *h, struct slot_handler *handler, const struct pawl_handler *p)
 {
-	if (p->size < offsetof(struct pawl_handler, name) || p->abi_major != PAWL_ABI_MAJOR || p->abi_minor > PAWL_ABI_MINOR) {
-		slot_handlers_error(h, handler, NULL, "cannot use \"%s\": it was built for handler ABI %u.%u, and this is %d.%d",
-		    handler->setup->path, p->abi_major, p->abi_minor, PAWL_ABI_MAJOR, PAWL_ABI_MINOR);
+	if (p->size < offsetof(struct pawl_handler, name) || p->abi_major != PAWL_ABI_MAJOR ||
+	    p->abi_minor > PAWL_ABI_MINOR) {
+		slot_handlers_error(h, handler, NULL,
+		    "cannot use \"%s\": it was built for handler ABI %u.%u, and this is %d.%d",
+		    handler->setup->path, p->abi_major, p->abi_minor, PAWL_ABI_MAJOR,
+		    PAWL_ABI_MINOR);
 		return false;
 	}
 	if (p->size < sizeof(*p)) {
-		slot_handlers_error(h, handler, NULL, "cannot use \"%s\": its struct pawl_handler has %zu bytes, and ABI %u.%u has %zu",
+		slot_handlers_error(h, handler, NULL,
+		    "cannot use \"%s\": its pawl_handler has %zu bytes, and ABI %u.%u has %zu",
 		    handler->setup->path, p->size, p->abi_major, p->abi_minor, sizeof(*p));
 		return false;
 	}
 	if (!is_name(p->name) || !is_name(p->version) || p->handle == NULL) {
-		slot_handlers_error(h, handler, NULL, "cannot use \"%s\": it has no name, no version or no handle function",
+		slot_handlers_error(h, handler, NULL,
+		    "cannot use \"%s\": it has no name, no version or no handle function",
 		    handler->setup->path);
 		return false;
 	}
@@ -124,7 +134,8 @@ load(struct slot_handlers *h, struct slot_handler *handler)
 	}
 	p = dlsym(object, "pawl_handler");
 	if (p == NULL) {
-		slot_handlers_error(h, handler, NULL, "could not load \"%s\": it has no PAWL_HANDLER", path);
+		slot_handlers_error(
+		    h, handler, NULL, "could not load \"%s\": it has no PAWL_HANDLER", path);
 		return NULL;
 	}
 	return handler_is_good(h, handler, p) ? p : NULL;
@@ -149,15 +160,19 @@ start(struct slot_handlers *h, struct slot_handler *handler)
 
 	slot_config_init(&config, h, handler);
 	handler->kind = handler->handler->kind;
-	if (handler->handler->start != NULL && handler->handler->start(&config.config, &handler->self) != 0) {
+	if (handler->handler->start != NULL &&
+	    handler->handler->start(&config.config, &handler->self) != 0) {
 		if (h->errors.len == errors)
-			slot_handlers_error(h, handler, NULL, "handler \"%s\" could not start, and does not say why", handler->handler->name);
+			slot_handlers_error(h, handler, NULL,
+			    "handler \"%s\" could not start, and does not say why",
+			    handler->handler->name);
 		return;
 	}
 	handler->started = true;
 	slot_config_report_unread(&config);
 	if (handler->kind != PAWL_EFFECTS)
-		slot_handlers_error(h, handler, NULL, "cannot use handler \"%s\": kind %s is not supported by this version",
+		slot_handlers_error(h, handler, NULL,
+		    "cannot use handler \"%s\": kind %s is not supported by this version",
 		    handler->handler->name, kind_text(handler->kind));
 }
 
@@ -201,7 +216,8 @@ slot_handlers_report_statements(struct slot_handlers *h)
 		const struct slot_config_statement *s = &h->statements[i];
 
 		if (s->statement->state == STATEMENT_FAILED)
-			slot_handlers_error(h, s->handler, s->path, "%s", s->statement->error->text);
+			slot_handlers_error(
+			    h, s->handler, s->path, "%s", s->statement->error->text);
 	}
 	h->statement_count = 0;
 }

@@ -1,5 +1,6 @@
 /*
- * slot_handlers.h - the handlers of a slot: loaded, checked, started with their configuration, stopped.
+ * slot_handlers.h - the handlers of a slot: loaded, checked, started with their configuration,
+ * stopped.
  *
  * Mistakes are collected, all of them, as "file:line: path: what", and end in a REFUSED frame.
  */
@@ -43,6 +44,7 @@ void	slot_handlers_stop(struct slot_handlers *) ATTR_NONNULL;
  * refused, once: from then on they are statements like all others. */
 void	slot_handlers_want_statements(struct slot_handlers *) ATTR_NONNULL;
 void	slot_handlers_report_statements(struct slot_handlers *) ATTR_NONNULL;
-/* "file:line: queues.CONSUMER.handlers.NAME[.config.PATH]: what". path NULL or "": the handler itself. */
+/* "file:line: queues.CONSUMER.handlers.NAME[.config.PATH]: what". path NULL or "": the handler
+ * itself. */
 void	slot_handlers_error(struct slot_handlers *, const struct slot_handler *, const char *path, const char *fmt, ...) ATTR_PRINTF(4, 5);
 #endif

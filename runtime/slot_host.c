@@ -1,5 +1,6 @@
 /*
- * slot_host.c - the table that handlers reach Pawl by. Members are only appended (see pawl/handler.h).
+ * slot_host.c - the table that handlers reach Pawl by. Members are only appended (see
+ * pawl/handler.h).
  */
 #include "runtime/slot_call.h"
 #include "runtime/slot_config.h"

@@ -1,5 +1,6 @@
 /*
- * slot_main.c - pawl-slot, run by pawl-worker and pawlctl (libexecdir): fd 3 is a socket to them, fd 4 the desk. See slot.h.
+ * slot_main.c - pawl-slot, run by pawl-worker and pawlctl (libexecdir): fd 3 is a socket to them,
+ * fd 4 the desk. See slot.h.
  */
 #include <signal.h>
 #include <sys/mman.h>
@@ -32,7 +33,8 @@ is_socket(int fd)
 	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-/* Ctrl-C and service managers signal whole groups. When this process ends is the runner's decision; it dies with it anyway. */
+/* Ctrl-C and service managers signal whole groups. When this process ends is the runner's
+ * decision; it dies with it anyway. */
 static void
 ignore_signals(void)
 {

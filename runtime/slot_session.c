@@ -28,7 +28,8 @@ slot_session_init(struct slot_session *s, const struct slot_setup *setup)
 	char *name = xasprintf("pawl-slot %s", setup->consumer);
 	char statement[24], lock[24], idle[24], check[24], tcp[24];
 
-	(void)snprintf(statement, sizeof(statement), "%lld", (long long)(statement_ms > 0 ? statement_ms : 1));
+	(void)snprintf(
+	    statement, sizeof(statement), "%lld", (long long)(statement_ms > 0 ? statement_ms : 1));
 	(void)snprintf(lock, sizeof(lock), "%lld", (long long)(lock_ms > 0 ? lock_ms : 1));
 	(void)snprintf(idle, sizeof(idle), "%d", IDLE_IN_TRANSACTION_MS);
 	(void)snprintf(check, sizeof(check), "%d", CONNECTION_CHECK_MS);
@@ -89,7 +90,8 @@ slot_session_next(struct slot_session *s, struct pg_result **result, struct pg_e
 		if (left > 0 && pg_wait(s->pg, left, error) >= 0)
 			continue;
 		if (left <= 0) {
-			pg_error_set(error, PG_CLASS_ENVIRONMENT, "the database did not answer for %lld s",
+			pg_error_set(error, PG_CLASS_ENVIRONMENT,
+			    "the database did not answer for %lld s",
 			    (long long)(s->patience_ms / 1000));
 			error->lost = true;
 		}
@@ -109,7 +111,8 @@ slot_session_roll_back(struct slot_session *s, struct pg_error *error)
 	s->open_transaction = false;
 	if (!slot_session_is_up(s) || pg_transaction(s->pg) == 'I')
 		return 0;
-	/* Not prepared: the statements may just have been lost. A send that fails is told by its answer. */
+	/* Not prepared: the statements may just have been lost. A send that fails is told by its
+	 * answer. */
 	pg_send_query(s->pg, "rollback", 0, NULL);
 	pg_send_sync(s->pg);
 	for (;;) {
@@ -136,7 +139,8 @@ slot_session_roll_back(struct slot_session *s, struct pg_error *error)
 
 /* One row of texts; their values are copied. -1: error. */
 static int
-query_row(struct slot_session *s, struct pg_error *error, const char *sql, int n, const char *const *params, struct pg_result **result)
+query_row(struct slot_session *s, struct pg_error *error, const char *sql, int n,
+    const char *const *params, struct pg_result **result)
 {
 	if (pg_query(s->pg, s->patience_ms, result, error, sql, n, params) != 0)
 		return -1;
@@ -158,7 +162,9 @@ copy_value(char *out, size_t size, const struct pg_result *result, int column)
 static int
 end_predecessor(struct slot_session *s, struct pg_error *error)
 {
-	static const char sql[] = "select pg_catalog.pg_terminate_backend(pid, $3::bigint) from pg_catalog.pg_stat_activity where pid = $1::int"
+	static const char sql[] =
+	    "select pg_catalog.pg_terminate_backend(pid, $3::bigint)"
+	    " from pg_catalog.pg_stat_activity where pid = $1::int"
 	    " and (extract(epoch from backend_start) * 1000000)::bigint = $2::bigint";
 	char wait[24];
 	const char *params[] = { s->backend_pid, s->backend_start, wait };
@@ -176,15 +182,18 @@ end_predecessor(struct slot_session *s, struct pg_error *error)
 	return 0;
 }
 
-/* Through a pooler in transaction mode, transactions may run in different backends. -1: they do, or another error. */
+/* Through a pooler in transaction mode, transactions may run in different backends. -1: they do,
+ * or another error. */
 static int
 check_pooler(struct slot_session *s, struct pg_error *error)
 {
+	static const char pid_sql[] = "select pg_catalog.pg_backend_pid()";
+
 	for (int i = 0; i < POOLER_LOOKS; i++) {
 		struct pg_result *result = NULL;
 		char pid[16] = "";
 
-		if (query_row(s, error, "select pg_catalog.pg_backend_pid()", 0, NULL, &result) != 0)
+		if (query_row(s, error, pid_sql, 0, NULL, &result) != 0)
 			return -1;
 		if (pg_rows(result) == 1)
 			copy_value(pid, sizeof(pid), result, 0);
@@ -201,8 +210,11 @@ check_pooler(struct slot_session *s, struct pg_error *error)
 static int
 look_around(struct slot_session *s, struct pg_error *error)
 {
-	static const char sql[] = "select pid, (extract(epoch from backend_start) * 1000000)::bigint, current_setting('transaction_read_only'),"
-	    " case current_setting('synchronous_commit') when 'off' then set_config('synchronous_commit', 'on', false) end"
+	static const char sql[] =
+	    "select pid, (extract(epoch from backend_start) * 1000000)::bigint,"
+	    " current_setting('transaction_read_only'),"
+	    " case current_setting('synchronous_commit') when 'off'"
+	    " then set_config('synchronous_commit', 'on', false) end"
 	    " from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()";
 	struct pg_result *result = NULL;
 	char pid[16] = "", start[32] = "", read_only[8] = "", protocol_pid[16];
@@ -224,7 +236,8 @@ look_around(struct slot_session *s, struct pg_error *error)
 	(void)snprintf(protocol_pid, sizeof(protocol_pid), "%d", pg_backend_pid(s->pg));
 	memcpy(s->backend_pid, pid, sizeof(pid));
 	memcpy(s->backend_start, start, sizeof(start));
-	/* A pooler makes up the pid of the log-in. Whether it pools by transaction shows when the real one changes. */
+	/* A pooler makes up the pid of the log-in. Whether it pools by transaction shows when
+	 * the real one changes. */
 	s->pooled = strcmp(protocol_pid, pid) != 0;
 	if (s->pooled && check_pooler(s, error) != 0)
 		return -1;
@@ -234,7 +247,8 @@ look_around(struct slot_session *s, struct pg_error *error)
 void
 slot_session_pooler_error(struct pg_error *error)
 {
-	pg_error_set(error, PG_CLASS_ENVIRONMENT, "cannot work through a pooler in transaction mode (the backend's pid changes):"
+	pg_error_set(error, PG_CLASS_ENVIRONMENT,
+	    "cannot work through a pooler in transaction mode (the backend's pid changes):"
 	    " use session mode, or connect to the server itself");
 }
 
@@ -243,11 +257,9 @@ static bool
 wait_for_either(const struct slot_session *s, int wake_fd, int64_t left_ms)
 {
 	unsigned events = pg_events(s->pg);
-	struct pollfd p[2] = {
-		{ .fd = pg_fd(s->pg), .events = (short)((events & LOOP_READ ? POLLIN : 0) | (events & LOOP_WRITE ? POLLOUT : 0)) },
-		{ .fd = wake_fd, .events = POLLIN }
-	};
+	struct pollfd p[2] = { { .fd = pg_fd(s->pg) }, { .fd = wake_fd, .events = POLLIN } };
 
+	p[0].events = (short)((events & LOOP_READ ? POLLIN : 0) | (events & LOOP_WRITE ? POLLOUT : 0));
 	if (poll(p, 2, left_ms > 0 ? (int)left_ms : 0) < 0 && errno != EINTR)
 		log_warning("could not wait for the database: %m");
 	return p[1].revents != 0;
@@ -267,7 +279,8 @@ slot_session_open(struct slot_session *s, int wake_fd, int64_t patience_ms, stru
 
 		if (left <= 0) {
 			slot_session_close(s);
-			pg_error_set(error, PG_CLASS_ENVIRONMENT, "could not connect to the database: no answer within %lld s",
+			pg_error_set(error, PG_CLASS_ENVIRONMENT,
+			    "could not connect to the database: no answer within %lld s",
 			    (long long)(patience_ms / 1000));
 			return SESSION_FAILED;
 		}

@@ -1,8 +1,10 @@
 /*
- * slot_session.h - a slot's one PostgreSQL session: connecting, settings, what must be true of it, and the end of its predecessor.
+ * slot_session.h - a slot's one PostgreSQL session: connecting, settings, what must be true of it,
+ * and the end of its predecessor.
  *
- * Lost sessions leave a backend that may still be working. It is terminated by pid and start time before the new session is used, so that its
- * claims are decided: keys that are present then were committed.
+ * Lost sessions leave a backend that may still be working. It is terminated by pid and start time
+ * before the new session is used, so that its claims are decided: keys that are present then were
+ * committed.
  */
 #ifndef PAWL_RUNTIME_SLOT_SESSION_H
 #define PAWL_RUNTIME_SLOT_SESSION_H
@@ -24,7 +26,8 @@ struct slot_session {
 void	slot_session_init(struct slot_session *, const struct slot_setup *);
 void	slot_session_release(struct slot_session *) ATTR_NONNULL;
 enum slot_session_status { SESSION_UP, SESSION_FAILED, SESSION_WOKEN };
-/* Connects and checks; wake_fd -1: none. SESSION_WOKEN: wake_fd became readable; call again to go on. SESSION_FAILED: error says why. */
+/* Connects and checks; wake_fd -1: none. SESSION_WOKEN: wake_fd became readable; call again to
+ * go on. SESSION_FAILED: error says why. */
 enum slot_session_status slot_session_open(struct slot_session *, int wake_fd, int64_t patience_ms, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
 bool	slot_session_is_up(const struct slot_session *) ATTR_NONNULL;
 void	slot_session_close(struct slot_session *) ATTR_NONNULL;

@@ -8,16 +8,19 @@
 #include <strings.h>
 
 #define TRANSACTION_CONTROL	"is transaction control, and Pawl commits the batch itself"
-#define OUTLIVES		"would outlive the transaction, in a session that other messages use"
+#define OUTLIVES		"would outlive the transaction, in a session that others use"
 
-static const struct { const char *word, *why; } refused[] = {
-	{ "begin", TRANSACTION_CONTROL }, { "start", TRANSACTION_CONTROL }, { "commit", TRANSACTION_CONTROL },
-	{ "end", TRANSACTION_CONTROL }, { "rollback", TRANSACTION_CONTROL }, { "abort", TRANSACTION_CONTROL },
+struct refused { const char *word, *why; };
+static const struct refused refused[] = {
+	{ "begin", TRANSACTION_CONTROL }, { "start", TRANSACTION_CONTROL },
+	{ "commit", TRANSACTION_CONTROL }, { "end", TRANSACTION_CONTROL },
+	{ "rollback", TRANSACTION_CONTROL }, { "abort", TRANSACTION_CONTROL },
 	{ "savepoint", TRANSACTION_CONTROL }, { "release", TRANSACTION_CONTROL },
 	{ "prepare", "would prepare a transaction or a statement, and Pawl does that itself" },
-	{ "execute", "needs a prepared statement, and Pawl prepares by itself: record the statement" },
+	{ "execute", "needs a prepared statement, and Pawl prepares by itself" },
 	{ "deallocate", "would take Pawl's own prepared statements away" },
-	{ "reset", OUTLIVES }, { "discard", OUTLIVES }, { "listen", OUTLIVES }, { "unlisten", OUTLIVES },
+	{ "reset", OUTLIVES }, { "discard", OUTLIVES },
+	{ "listen", OUTLIVES }, { "unlisten", OUTLIVES },
 	{ "copy", "cannot be pipelined: use insert" },
 };
 
@@ -58,7 +61,8 @@ word_length(const char *p)
 {
 	size_t len = 0;
 
-	while (isalnum((unsigned char)p[len]) || p[len] == '_' || p[len] == '$' || (p[len] & 0x80) != 0)
+	while (isalnum((unsigned char)p[len]) || p[len] == '_' || p[len] == '$' ||
+	    (p[len] & 0x80) != 0)
 		len++;
 	return len;
 }
@@ -77,9 +81,10 @@ set_refusal(const char *p)
 	p = skip_space(p, false);
 	len = word_length(p);
 	if (!word_is(p, len, "local"))
-		return "would outlive the transaction, in a session that other messages use: write SET LOCAL";
+		return OUTLIVES ": write SET LOCAL";
 	p = skip_space(p + len, false);
-	if (word_is(p, word_length(p), "synchronous_commit") || strncasecmp(p, "\"synchronous_commit\"", 20) == 0)
+	if (word_is(p, word_length(p), "synchronous_commit") ||
+	    strncasecmp(p, "\"synchronous_commit\"", 20) == 0)
 		return "would acknowledge messages whose effects are not yet on disk";
 	return NULL;
 }

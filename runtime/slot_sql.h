@@ -1,8 +1,10 @@
 /*
- * slot_sql.h - which statements a handler may not record: those that would end the batch's transaction or outlive it.
+ * slot_sql.h - which statements a handler may not record: those that would end the batch's
+ * transaction or outlive it.
  *
- * The first keyword decides, read behind white space, comments (nested ones too) and leading semicolons, as the server's scanner does. That there is one
- * statement only, the server checks when it prepares the text.
+ * The first keyword decides, read behind white space, comments (nested ones too) and leading
+ * semicolons, as the server's scanner does. That there is one statement only, the server checks
+ * when it prepares the text.
  */
 #ifndef PAWL_RUNTIME_SLOT_SQL_H
 #define PAWL_RUNTIME_SLOT_SQL_H

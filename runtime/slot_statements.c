@@ -8,13 +8,15 @@
 #include "runtime/slot_sql.h"
 #include "util/arena.h"
 
+#define CLAIM "insert into pawl.inbox (consumer, message_id) select $1, unnest($2::text[])"
+
 static const char *const own_text[OWN_COUNT] = {
 	[OWN_BEGIN] = "begin isolation level read committed",
 	[OWN_PID] = "select pg_catalog.pg_backend_pid()",
-	[OWN_LOCK] = "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('pawl.serialize:' || $1, 0))",
-	[OWN_CLAIM] = "insert into pawl.inbox (consumer, message_id) select $1, unnest($2::text[]) on conflict do nothing"
-	    " returning message_id",
-	[OWN_CLAIM_NEW] = "insert into pawl.inbox (consumer, message_id) select $1, unnest($2::text[])",
+	[OWN_LOCK] = "select pg_catalog.pg_advisory_xact_lock("
+	    "pg_catalog.hashtextextended('pawl.serialize:' || $1, 0))",
+	[OWN_CLAIM] = CLAIM " on conflict do nothing returning message_id",
+	[OWN_CLAIM_NEW] = CLAIM,
 	[OWN_COMMIT] = "commit",
 };
 
@@ -71,7 +73,8 @@ slot_statements_release(struct slot_statements *s)
 	doomed_clear(s);
 }
 
-/* Takes a statement that nobody uses now out of here; its name goes from the server with the next prepare. */
+/* Takes a statement that nobody uses now out of here; its name goes from the server with the
+ * next prepare. */
 static void
 statement_drop(struct slot_statements *s, struct slot_statement *statement)
 {
@@ -162,7 +165,8 @@ statement_find(struct slot_statements *s, const char *text, const char **refusal
 struct slot_statement *
 slot_statements_get(struct slot_statements *s, const char *text, const char **refusal)
 {
-	struct slot_statement **recent = &s->recent[((uintptr_t)text >> 3) % SLOT_STATEMENTS_RECENT];
+	size_t place = ((uintptr_t)text >> 3) % SLOT_STATEMENTS_RECENT;
+	struct slot_statement **recent = &s->recent[place];
 
 	*refusal = NULL;
 	if (*recent == NULL || strcmp((*recent)->text, text) != 0) {
@@ -195,7 +199,8 @@ slot_statements_forget(struct slot_statements *s)
 }
 
 static void
-statement_failed(struct slot_statements *s, struct slot_statement *statement, const struct pg_error *error)
+statement_failed(
+    struct slot_statements *s, struct slot_statement *statement, const struct pg_error *error)
 {
 	if (statement->error == NULL)
 		statement->error = xmalloc(sizeof(*statement->error));
@@ -204,9 +209,11 @@ statement_failed(struct slot_statements *s, struct slot_statement *statement, co
 	s->failed = true;
 }
 
-/* A statement's three answers: prepare, describe, sync. -1: the environment failed; the session may still be there. */
+/* A statement's three answers: prepare, describe, sync. -1: the environment failed; the session
+ * may still be there. */
 static int
-read_prepared(struct slot_statements *s, struct slot_session *session, struct slot_statement *statement, struct pg_error *error)
+read_prepared(struct slot_statements *s, struct slot_session *session,
+    struct slot_statement *statement, struct pg_error *error)
 {
 	struct pg_error here;
 	int status = 0;
@@ -227,8 +234,10 @@ read_prepared(struct slot_statements *s, struct slot_session *session, struct sl
 			pg_result_free(&result);
 			break;
 		case PG_ERROR:
-			/* A lock that somebody who changes the schema holds, for instance: nobody's fault. */
-			if (here.class == PG_CLASS_ENVIRONMENT || here.class == PG_CLASS_DEADLOCK || here.class == PG_CLASS_SERIALIZATION ||
+			/* A lock that somebody who changes the schema holds, for instance:
+			 * nobody's fault. */
+			if (here.class == PG_CLASS_ENVIRONMENT || here.class == PG_CLASS_DEADLOCK ||
+			    here.class == PG_CLASS_SERIALIZATION ||
 			    here.class == PG_CLASS_TIMEOUT) {
 				*error = here;
 				statement->state = STATEMENT_NEW;
@@ -278,7 +287,8 @@ read_doomed(struct slot_session *session, size_t count, struct pg_error *error)
 }
 
 int
-slot_statements_prepare(struct slot_statements *s, struct slot_session *session, struct pg_error *error)
+slot_statements_prepare(
+    struct slot_statements *s, struct slot_session *session, struct pg_error *error)
 {
 	struct slot_statement *queue = s->queue;
 	size_t doomed = s->doomed_count;
@@ -290,16 +300,20 @@ slot_statements_prepare(struct slot_statements *s, struct slot_session *session,
 	s->queue_end = &s->queue;
 	/* A send that fails is told by the answer that cannot come. */
 	(void)send_doomed(s, session->pg);
-	for (struct slot_statement *statement = queue; statement != NULL; statement = statement->next) {
-		(void)snprintf(statement->name, sizeof(statement->name), "p%llu", (unsigned long long)++s->last_name);
+	for (struct slot_statement *statement = queue; statement != NULL;
+	     statement = statement->next) {
+		(void)snprintf(statement->name, sizeof(statement->name), "p%llu",
+		    (unsigned long long)++s->last_name);
 		if (pg_send_prepare(session->pg, statement->name, statement->text) != 0 ||
-		    pg_send_describe(session->pg, statement->name) != 0 || pg_send_sync(session->pg) != 0)
+		    pg_send_describe(session->pg, statement->name) != 0 ||
+		    pg_send_sync(session->pg) != 0)
 			break;
 	}
 	doomed_clear(s);
 	if (read_doomed(session, doomed, error) != 0)
 		return -1;
-	for (struct slot_statement *statement = queue; statement != NULL; statement = statement->next) {
+	for (struct slot_statement *statement = queue; statement != NULL;
+	     statement = statement->next) {
 		if (read_prepared(s, session, statement, error) != 0)
 			status = -1;
 		if (!slot_session_is_up(session))

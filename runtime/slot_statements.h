@@ -1,8 +1,9 @@
 /*
  * slot_statements.h - the texts that handlers record, as prepared statements of this session.
  *
- * A text is prepared once per session, before the transaction that uses it begins, so that a bad one never costs a batch. At most 256 are
- * kept between batches; the longest unused go first. Names are never used twice.
+ * A text is prepared once per session, before the transaction that uses it begins, so that a bad
+ * one never costs a batch. At most 256 are kept between batches; the longest unused go first. Names
+ * are never used twice.
  */
 #ifndef PAWL_RUNTIME_SLOT_STATEMENTS_H
 #define PAWL_RUNTIME_SLOT_STATEMENTS_H
@@ -46,13 +47,16 @@ struct slot_statements {
 
 void	slot_statements_init(struct slot_statements *, bool claims) ATTR_NONNULL;
 void	slot_statements_release(struct slot_statements *) ATTR_NONNULL;
-/* Forgets what failed and what is too much. Statements of earlier batches must not be used any more. */
+/* Forgets what failed and what is too much. Statements of earlier batches must not be used any
+ * more. */
 void	slot_statements_begin_batch(struct slot_statements *) ATTR_NONNULL;
 /* The statement of a text. NULL: refused, and why. */
 struct slot_statement *slot_statements_get(struct slot_statements *, const char *text, const char **refusal) ATTR_NONNULL;
-/* The session knows none of them any more: all are prepared again, those that are used as soon as they are used. */
+/* The session knows none of them any more: all are prepared again, those that are used as soon
+ * as they are used. */
 void	slot_statements_forget(struct slot_statements *) ATTR_NONNULL;
 void	slot_statements_want(struct slot_statements *, struct slot_statement *) ATTR_NONNULL;	/* queues one, unless it is prepared */
-/* Prepares what is queued. -1: the environment failed. Statements of which the server said no are STATEMENT_FAILED. */
+/* Prepares what is queued. -1: the environment failed. Statements of which the server said no
+ * are STATEMENT_FAILED. */
 int	slot_statements_prepare(struct slot_statements *, struct slot_session *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
 #endif

@@ -1,8 +1,8 @@
 /*
  * slot_transaction.c - see slot_transaction.h.
  *
- * Round trips: one; another one before the effects if the claim is a careful one; another one before the commit if there is an
- * expectation (pawl_expect), which has to be looked at.
+ * Round trips: one; another one before the effects if the claim is a careful one; another one
+ * before the commit if there is an expectation (pawl_expect), which has to be looked at.
  */
 #include "runtime/slot_transaction.h"
 
@@ -10,7 +10,7 @@
 #include "util/log.h"
 
 enum {
-	REPEATS_MAX = 5,		/* 40001, 55P03; also deadlocks and lost statements of one group */
+	REPEATS_MAX = 5,		/* 40001, 55P03; deadlocks and lost statements of a group */
 	TAKEN_OUT_MAX = 3,		/* failing messages in one group; then message by message */
 	SERIALIZE_MS = 60000,
 	CAREFUL_ATTEMPTS = 50		/* after a key that was there */
@@ -21,7 +21,7 @@ struct group {				/* messages that share a transaction */
 	size_t count;
 	struct slot_message **by_key;	/* those with a key, sorted by it, then in delivery order */
 	size_t key_count;
-	struct slot_message **claimants;	/* room for as many; in an attempt, the first of each key */
+	struct slot_message **claimants;	/* room for as many: who claims, of each key one */
 	size_t claimant_count;
 	unsigned taken_out, repeats, deadlocks, stale;
 };
@@ -43,8 +43,9 @@ struct failure {
 enum verdict { GROUP_SETTLED, GROUP_AGAIN, GROUP_BY_MESSAGE, GROUP_ENVIRONMENT };
 
 void
-slot_transaction_init(struct slot_transaction *t, struct slot_session *session, struct slot_statements *statements, struct arena *arena,
-    const struct desk *desk, const char *consumer)
+slot_transaction_init(struct slot_transaction *t, struct slot_session *session,
+    struct slot_statements *statements, struct arena *arena, const struct desk *desk,
+    const char *consumer)
 {
 	memset(t, 0, sizeof(*t));
 	t->session = session;
@@ -76,7 +77,8 @@ key_compare(struct slice a, struct slice b)
 static int
 by_key(const void *left, const void *right)
 {
-	const struct slot_message *a = *(struct slot_message *const *)left, *b = *(struct slot_message *const *)right;
+	const struct slot_message *a = *(struct slot_message *const *)left;
+	const struct slot_message *b = *(struct slot_message *const *)right;
 	int order = key_compare(a->key, b->key);
 
 	return order != 0 ? order : a < b ? -1 : a > b;
@@ -114,10 +116,12 @@ choose_claimants(struct slot_transaction *t, struct group *g)
 static int
 key_of(const void *key, const void *claimant)
 {
-	return key_compare(*(const struct slice *)key, (*(struct slot_message *const *)claimant)->key);
+	return key_compare(
+	    *(const struct slice *)key, (*(struct slot_message *const *)claimant)->key);
 }
 
-/* The keys that came back are ours to do. They come in the order of the array. -1: one that nobody asked for. */
+/* The keys that came back are ours to do. They come in the order of the array. -1: one that
+ * nobody asked for. */
 static int
 read_claim(const struct group *g, const struct pg_result *result)
 {
@@ -133,8 +137,8 @@ read_claim(const struct group *g, const struct pg_result *result)
 			g->claimants[at++]->claimed = true;
 			continue;
 		}
-		struct slot_message *const *found = g->claimant_count == 0 ? NULL :
-		    bsearch(&key, g->claimants, g->claimant_count, sizeof(struct slot_message *), key_of);
+		struct slot_message *const *found = bsearch(&key, g->claimants, g->claimant_count,
+		    sizeof(struct slot_message *), key_of);
 
 		if (found == NULL)
 			return -1;
@@ -184,7 +188,8 @@ take(struct slot_transaction *t, struct failure *f, struct pg_result **result)
 		break;
 	}
 	slot_session_close(t->session);
-	pg_error_set(&f->error, PG_CLASS_ENVIRONMENT, "the database's answers do not fit the questions");
+	pg_error_set(
+	    &f->error, PG_CLASS_ENVIRONMENT, "the database's answers do not fit the questions");
 	f->error.lost = true;
 	return -1;
 }
@@ -247,7 +252,8 @@ check_pid(struct slot_transaction *t, struct failure *f, struct pg_result *resul
 }
 
 static int
-read_opening(struct slot_transaction *t, const struct group *g, const struct opening *o, struct failure *f)
+read_opening(
+    struct slot_transaction *t, const struct group *g, const struct opening *o, struct failure *f)
 {
 	struct pg_result *result = NULL;
 	int status;
@@ -276,7 +282,8 @@ read_opening(struct slot_transaction *t, const struct group *g, const struct ope
 	if (status == 0)
 		return 0;
 	(void)drain(t, f);
-	pg_error_set(&f->error, PG_CLASS_ENVIRONMENT, "the claim gave back a key that was not in it: is there a trigger on pawl.inbox?");
+	pg_error_set(&f->error, PG_CLASS_ENVIRONMENT,
+	    "the claim gave back a key that was not in it: is there a trigger on pawl.inbox?");
 	return -1;
 }
 
@@ -344,7 +351,8 @@ read_commit(struct slot_transaction *t, struct failure *f)
 	}
 	/* It can say ROLLBACK, with a good status. */
 	if (take_sync(t, f) == 0)
-		pg_error_set(&f->error, PG_CLASS_MESSAGE, "the transaction was rolled back by its COMMIT");
+		pg_error_set(
+		    &f->error, PG_CLASS_MESSAGE, "the transaction was rolled back by its COMMIT");
 	return -1;
 }
 
@@ -414,12 +422,17 @@ prepare(struct slot_transaction *t, const struct group *g, struct pg_error *erro
 		if (!m->pending || !m->fresh_statements)
 			continue;
 		m->fresh_statements = false;
-		for (const struct slot_effect *e = m->effects; e != NULL && m->pending; e = e->next) {
+		for (const struct slot_effect *e = m->effects; e != NULL && m->pending;
+		     e = e->next) {
 			if (e->statement->state == STATEMENT_FAILED)
-				slot_message_fail_sql(m, e->statement->error, e->statement->text, t->arena);
+				slot_message_fail_sql(
+				    m, e->statement->error, e->statement->text, t->arena);
 			else if (e->statement->params != e->n)
-				slot_message_fail(m, OUTCOME_REJECT, "bad_statement", arena_printf(t->arena,
-				    "the statement has %d parameters, and %d were given: %.100s", e->statement->params, e->n, e->statement->text));
+				slot_message_fail(m, OUTCOME_REJECT, "bad_statement",
+				    arena_printf(t->arena,
+					"the statement has %d parameters, and %d were given: "
+					"%.100s",
+					e->statement->params, e->n, e->statement->text));
 		}
 	}
 	return 0;
@@ -431,7 +444,8 @@ prepare_again(struct slot_transaction *t, const struct group *g, struct pg_error
 {
 	if (slot_session_roll_back(t->session, error) != 0)
 		return -1;
-	if (pg_query(t->session->pg, t->session->patience_ms, NULL, error, "deallocate all", 0, NULL) != 0)
+	if (pg_query(t->session->pg, t->session->patience_ms, NULL, error, "deallocate all", 0,
+		NULL) != 0)
 		return -1;
 	slot_statements_forget(t->statements);
 	for (size_t i = 0; i < g->count; i++) {
@@ -451,14 +465,19 @@ prepare_again(struct slot_transaction *t, const struct group *g, struct pg_error
 static enum verdict
 group_fails(struct slot_transaction *t, struct group *g, const struct failure *f)
 {
-	static const char *const where[] = { [WHERE_OPEN] = "(claim)", [WHERE_EFFECT] = "", [WHERE_COMMIT] = "commit" };
+	static const char *const where[] = {
+		[WHERE_OPEN] = "(claim)", [WHERE_EFFECT] = "", [WHERE_COMMIT] = "commit"
+	};
 
 	if (g->count > 1)
 		return GROUP_BY_MESSAGE;
 	if (f->where == WHERE_COMMIT && f->error.sqlstate[0] == '\0')
-		slot_message_fail(g->members[0], OUTCOME_RETRY, "rolled_back", arena_strdup(t->arena, f->error.text));
+		slot_message_fail(g->members[0], OUTCOME_RETRY, "rolled_back",
+		    arena_strdup(t->arena, f->error.text));
 	else
-		slot_message_fail_sql(g->members[0], &f->error, f->where == WHERE_EFFECT ? f->effect->statement->text : where[f->where], t->arena);
+		slot_message_fail_sql(g->members[0], &f->error,
+		    f->where == WHERE_EFFECT ? f->effect->statement->text : where[f->where],
+		    t->arena);
 	return GROUP_SETTLED;
 }
 
@@ -468,9 +487,10 @@ message_fails(struct slot_transaction *t, struct group *g, const struct failure 
 	const struct slot_effect *e = f->effect;
 
 	if (f->expectation)
-		slot_message_fail(f->message, e->expect_verdict == PAWL_REJECT ? OUTCOME_REJECT : e->expect_verdict == PAWL_SNOOZE ? OUTCOME_SNOOZE :
-		    OUTCOME_RETRY, e->expect_code, arena_printf(t->arena, "expected %lld rows, and the statement touched %lld; in: %.100s",
-		    (long long)e->expect_rows, (long long)f->rows, e->statement->text));
+		slot_message_fail(f->message, e->expect_outcome, e->expect_code,
+		    arena_printf(t->arena,
+			"expected %lld rows, and the statement touched %lld; in: %.100s",
+			(long long)e->expect_rows, (long long)f->rows, e->statement->text));
 	else
 		slot_message_fail_sql(f->message, &f->error, e->statement->text, t->arena);
 	return g->count > 1 && ++g->taken_out > TAKEN_OUT_MAX ? GROUP_BY_MESSAGE : GROUP_AGAIN;
@@ -507,14 +527,16 @@ judge(struct slot_transaction *t, struct slot_batch *batch, struct group *g, str
 		break;
 	case PG_CLASS_STATEMENT:
 	case PG_CLASS_MESSAGE:
-		if (f->where == WHERE_OPEN)	/* our own statements: the schema, or a right that is missing */
+		/* Our own statements: the schema, or a right that is missing. */
+		if (f->where == WHERE_OPEN)
 			return GROUP_ENVIRONMENT;
 		break;
 	case PG_CLASS_NONE:
 	case PG_CLASS_ENVIRONMENT:
 		return GROUP_ENVIRONMENT;
 	}
-	if (f->where == WHERE_EFFECT && f->error.class != PG_CLASS_DEADLOCK && f->error.class != PG_CLASS_STALE)
+	if (f->where == WHERE_EFFECT && f->error.class != PG_CLASS_DEADLOCK &&
+	    f->error.class != PG_CLASS_STALE)
 		return message_fails(t, g, f);
 	return group_fails(t, g, f);
 }
@@ -529,7 +551,8 @@ flag_unapplied(const struct group *g, const struct failure *f)
 		if (!m->pending || !f->effects_sent)
 			continue;
 		if (f->error.lost && m->claimed)
-			m->flags |= (uint8_t)(FRAME_OUTCOME_SUSPECT | (f->commit_sent ? FRAME_OUTCOME_MAYBE : 0) |
+			m->flags |= (uint8_t)(FRAME_OUTCOME_SUSPECT |
+			    (f->commit_sent ? FRAME_OUTCOME_MAYBE : 0) |
 			    (f->error.sqlstate[0] == '\0' ? FRAME_OUTCOME_LOST_SESSION : 0));
 		else if (!f->error.lost && m == f->message)
 			m->flags |= FRAME_OUTCOME_SUSPECT;
@@ -560,7 +583,8 @@ settle(const struct group *g)
 }
 
 static enum verdict
-run_group(struct slot_transaction *t, struct slot_batch *batch, struct group *g, struct pg_error *error)
+run_group(
+    struct slot_transaction *t, struct slot_batch *batch, struct group *g, struct pg_error *error)
 {
 	while (anything_pending(g)) {
 		struct failure f;
@@ -607,13 +631,17 @@ group_init(struct slot_transaction *t, const struct slot_batch *batch, struct gr
 }
 
 static enum verdict
-run_one_by_one(struct slot_transaction *t, struct slot_batch *batch, const struct group *all, struct pg_error *error)
+run_one_by_one(struct slot_transaction *t, struct slot_batch *batch, const struct group *all,
+    struct pg_error *error)
 {
 	enum verdict verdict = GROUP_SETTLED;
 
 	for (size_t i = 0; i < all->count && verdict != GROUP_ENVIRONMENT; i++) {
 		struct slot_message *m = all->members[i], *claimant = NULL;
-		struct group one = { .members = &m, .count = 1, .by_key = &m, .key_count = m->keyed, .claimants = &claimant };
+		struct group one = {
+			.members = &m, .count = 1,
+			.by_key = &m, .key_count = m->keyed, .claimants = &claimant
+		};
 
 		verdict = run_group(t, batch, &one, error);
 	}

@@ -1,13 +1,18 @@
 /*
- * slot_transaction.h - the transaction of a batch: claim, effects, commit; and what is done when some of it fails.
+ * slot_transaction.h - the transaction of a batch: claim, effects, commit; and what is done when
+ * some of it fails.
  *
- * One transaction for all messages that said DONE. Whatever fails in it rolls all of it back; what the error's class says decides whether a message is
- * taken out, all is tried again, or the environment is to blame. The claim is made afresh in each attempt and its answer replaces the earlier
- * one. After more than three failing messages, or a failure at COMMIT, each message gets a transaction of its own.
+ * One transaction for all messages that said DONE. Whatever fails in it rolls all of it back; what
+ * the error's class says decides whether a message is taken out, all is tried again, or the
+ * environment is to blame. The claim is made afresh in each attempt and its answer replaces the
+ * earlier one. After more than three failing messages, or a failure at COMMIT, each message gets a
+ * transaction of its own.
  *
- * Duplicates are rare and come in swarms (a lost connection, a restart). So the claim first is a plain insert, which costs the server two thirds of one with
- * ON CONFLICT [ran], and needs no answer before the effects are sent: one round trip in all. A key that is there makes it fail as a whole; then, and for the next
- * batches, the claim says which keys are new, and the effects wait for that answer.
+ * Duplicates are rare and come in swarms (a lost connection, a restart). So the claim first is a
+ * plain insert, which costs the server two thirds of one with ON CONFLICT [ran], and needs no
+ * answer before the effects are sent: one round trip in all. A key that is there makes it fail as a
+ * whole; then, and for the next batches, the claim says which keys are new, and the effects wait
+ * for that answer.
  */
 #ifndef PAWL_RUNTIME_SLOT_TRANSACTION_H
 #define PAWL_RUNTIME_SLOT_TRANSACTION_H

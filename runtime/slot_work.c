@@ -1,8 +1,8 @@
 /*
  * slot_work.c - one batch: its handlers, its transaction, its RESULT.
  *
- * The handlers of all messages run first, with no transaction open. The desk says which one is running, for the runner's watch and for
- * the charge if this process dies of it.
+ * The handlers of all messages run first, with no transaction open. The desk says which one is
+ * running, for the runner's watch and for the charge if this process dies of it.
  */
 #include "runtime/slot.h"
 
@@ -13,24 +13,27 @@
 
 enum { CODE_MAX = 64, TEXT_MAX = 4096 };	/* what a dead letter's headers take */
 
+#define OTHERWISE ", or choose another key for the queue, or missing_key = \"process\""
+
 static const char *
 cure_of_no_key(const struct envelope_spec *spec)
 {
 	switch (spec->source) {
 	case SOURCE_MESSAGE_ID:
-		return "the message has no message_id: let the publisher set one, or choose another key for the queue, or missing_key = \"process\"";
+		return "the message has no message_id: let the publisher set one" OTHERWISE;
 	case SOURCE_HEADER:
-		return "the message has no such header: let the publisher set it, or choose another key for the queue, or missing_key = \"process\"";
+		return "the message has no such header: let the publisher set it" OTHERWISE;
 	case SOURCE_JSON:
-		return "the body has no such member: let the publisher set it, or choose another key for the queue, or missing_key = \"process\"";
+		return "the body has no such member: let the publisher set it" OTHERWISE;
 	case SOURCE_TYPE:
 	case SOURCE_ROUTING_KEY:
 		break;
 	}
-	return "the message has no key: choose another key for the queue, or missing_key = \"process\"";
+	return "the message has no key: let the publisher set it" OTHERWISE;
 }
 
-/* The messages of the frame. They come from a runner of our own build, so a violation ends this process. */
+/* The messages of the frame. They come from a runner of our own build, so a violation ends this
+ * process. */
 static void
 open_batch(struct slot *s, struct slot_batch *b)
 {
@@ -46,20 +49,24 @@ open_batch(struct slot *s, struct slot_batch *b)
 	b->flags = header.flags;
 	b->frame = (struct slice){ data, len };
 	if (header.count > (len - at) / sizeof(struct frame_message))
-		log_fatal(EX_SOFTWARE, "cannot understand the runner: %u messages in %zu bytes", header.count, len);
+		log_fatal(EX_SOFTWARE, "cannot understand the runner: %u messages in %zu bytes",
+		    header.count, len);
 	b->messages = arena_array(&s->arena, header.count, sizeof(*b->messages));
 	for (b->count = 0; b->count < header.count; b->count++) {
 		const void *here = data + at;
 		const struct frame_message *m = here;
 
-		if (len - at < sizeof(*m) || frame_message_check(m, len - at) != 0 || m->handler >= s->handlers.count ||
-		    s->handlers.list[m->handler].handler == NULL)
-			log_fatal(EX_SOFTWARE, "cannot understand the runner: message %zu of a batch is malformed", b->count);
+		if (len - at < sizeof(*m) || frame_message_check(m, len - at) != 0 ||
+		    m->handler >= s->handlers.count || s->handlers.list[m->handler].handler == NULL)
+			log_fatal(EX_SOFTWARE,
+			    "cannot understand the runner: message %zu of a batch is malformed",
+			    b->count);
 		b->messages[b->count].in = m;
 		at += m->size;
 	}
 	if (at != len)
-		log_fatal(EX_SOFTWARE, "cannot understand the runner: %zu bytes behind a batch", len - at);
+		log_fatal(EX_SOFTWARE, "cannot understand the runner: %zu bytes behind a batch",
+		    len - at);
 }
 
 /* The idempotency key. false: the message ends here. */
@@ -146,7 +153,8 @@ handle_messages(struct slot *s, struct slot_batch *b)
 		fill_view(s, m, &s->call.view);
 		slot_call_begin(&s->call, handler, m);
 		(void)fault_hit("slot.in_handler");
-		slot_call_finish(&s->call, handler->handler->handle(handler->self, &s->call.call, &s->call.view));
+		slot_call_finish(&s->call,
+		    handler->handler->handle(handler->self, &s->call.call, &s->call.view));
 		after = clock_mono_now();
 		m->handle_us = (uint32_t)((after.ns - before.ns) / 1000);
 		before = after;
@@ -177,19 +185,22 @@ static void
 put_result(struct slot *s, const struct slot_batch *b)
 {
 	const struct frame_result result = {
-		.id = b->id, .count = (uint32_t)b->count, .database_us = (uint32_t)b->database_us, .deadlocks = b->deadlocks
+		.id = b->id, .count = (uint32_t)b->count,
+		.database_us = (uint32_t)b->database_us, .deadlocks = b->deadlocks
 	};
 	struct buf *out = &s->frames.out;
 	size_t begin = slot_frames_begin(&s->frames, FRAME_RESULT);
 	size_t outcomes = begin + sizeof(result);
+	size_t outcomes_size = b->count * sizeof(struct frame_outcome);
 
 	buf_append(out, &result, sizeof(result));
-	memset(buf_reserve(out, b->count * sizeof(struct frame_outcome)), 0, b->count * sizeof(struct frame_outcome));
-	out->len += b->count * sizeof(struct frame_outcome);
+	memset(buf_reserve(out, outcomes_size), 0, outcomes_size);
+	out->len += outcomes_size;
 	for (size_t i = 0; i < b->count; i++) {
 		const struct slot_message *m = &b->messages[i];
+		enum outcome what = m->pending ? OUTCOME_UNAPPLIED : m->outcome;
 		struct frame_outcome outcome = {
-			.outcome = m->pending ? OUTCOME_UNAPPLIED : (uint8_t)m->outcome, .flags = m->flags, .handle_us = m->handle_us
+			.outcome = (uint8_t)what, .flags = m->flags, .handle_us = m->handle_us
 		};
 
 		if (!m->pending && m->outcome != OUTCOME_DONE && m->outcome != OUTCOME_DUPLICATE) {

@@ -58,7 +58,7 @@ is(scalar(() = $binary =~ /\Q$descriptor\E/g), 1, 'the descriptor is found') or 
 sub patched { my ($name, @values) = @_; (my $other = $binary) =~ s/\Q$descriptor\E/pack('Q L L', @values)/e; my $file = write_file("$name.so", $other); chmod(0755, $file); return $file }
 refused('another major', qr/cannot use ".*": it was built for handler ABI 2\.0, and this is 1\.0/, patched('major', 64, 2, 0));
 refused('a newer minor', qr/it was built for handler ABI 1\.3, and this is 1\.0/, patched('minor', 64, 1, 3));
-refused('a smaller struct', qr/its struct pawl_handler has 56 bytes, and ABI 1\.0 has 64/, patched('small', 56, 1, 0));
+refused('a smaller struct', qr/its pawl_handler has 56 bytes, and ABI 1\.0 has 64/, patched('small', 56, 1, 0));
 refused('hardly any struct', qr/cannot use/, patched('tiny', 8, 1, 0));
 is(answer('', [ h => patched('larger', 128, 1, 0) ])->{is}, 'ready', 'a larger struct is good');
 refused('kind READS', qr/cannot use handler "script": kind READS is not supported by this version/, $script, { kind => 'reads' });

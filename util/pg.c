@@ -1,9 +1,10 @@
 /*
  * pg.c - one PostgreSQL session: connecting, settings, pumping bytes, losing it.
  *
- * The session is non-blocking and in pipeline mode from log-in to close (pg_pipeline.c). Settings are made by one set_config() query at
- * log-in and not by the start-up packet: pgbouncer refuses or drops what it does not know there, and the user's own "options" stay.
- * Looking up a host name is libpq's and can block for a moment (use hostaddr where that matters).
+ * The session is non-blocking and in pipeline mode from log-in to close (pg_pipeline.c). Settings
+ * are made by one set_config() query at log-in and not by the start-up packet: pgbouncer refuses or
+ * drops what it does not know there, and the user's own "options" stay. Looking up a host name is
+ * libpq's and can block for a moment (use hostaddr where that matters).
  */
 #include <assert.h>
 #include <errno.h>
@@ -17,7 +18,7 @@
 
 enum {
 	SETTINGS_MAX = 32,
-	ENCRYPTED_READS = 3	/* a TLS record can be larger than what libpq takes at once; poll() does not see the rest */
+	ENCRYPTED_READS = 3	/* libpq may take a part of a TLS record; poll() does not see the rest */
 };
 
 static void
@@ -80,7 +81,8 @@ pg_conninfo_check(const char *conninfo, char *error, size_t error_size)
 		return 0;
 	}
 	if (text == NULL || pg_conninfo_may_hold_password(conninfo))
-		(void)snprintf(error, error_size, "is no connection string (it may hold a password, so it is not shown)");
+		(void)snprintf(error, error_size,
+		    "is no connection string (it may hold a password, so it is not shown)");
 	else
 		pg_error_one_line(error, error_size, text);
 	PQfreemem(text);
@@ -108,10 +110,11 @@ pg_lose(struct pg *pg, const struct pg_error *error)
 int
 pg_connect_start(struct pg *pg, struct pg_error *error)
 {
-	/* What stands before "dbname" yields to the connection string, what stands behind it does not. */
+	/* What stands before "dbname" yields to the connection string, what stands behind it
+	 * does not. */
 	const char *const names[] = {
-		"keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "fallback_application_name",
-		"dbname", "client_encoding", NULL
+		"keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+		"fallback_application_name", "dbname", "client_encoding", NULL
 	};
 	const char *const values[] = {
 		"30", "10", "3", "30000", pg->application_name,
@@ -196,7 +199,8 @@ send_settings(struct pg *pg)
 
 	buf_puts(&sql, "select ");
 	for (size_t i = 0; i < pg->setting_count; i++) {
-		buf_printf(&sql, "%spg_catalog.set_config($%zu, $%zu, false)", i == 0 ? "" : ", ", 2 * i + 1, 2 * i + 2);
+		buf_printf(&sql, "%spg_catalog.set_config($%zu, $%zu, false)", i == 0 ? "" : ", ",
+		    2 * i + 1, 2 * i + 2);
 		values[2 * i] = pg->settings[2 * i];
 		values[2 * i + 1] = pg->settings[2 * i + 1];
 	}
@@ -210,7 +214,9 @@ send_settings(struct pg *pg)
 static bool
 socket_ready(int fd, PostgresPollingStatusType polling)
 {
-	struct pollfd p = { .fd = fd, .events = polling == PGRES_POLLING_READING ? POLLIN : POLLOUT };
+	struct pollfd p = {
+		.fd = fd, .events = polling == PGRES_POLLING_READING ? POLLIN : POLLOUT
+	};
 
 	return fd < 0 || poll(&p, 1, 0) > 0;
 }
@@ -294,7 +300,7 @@ pg_step(struct pg *pg, struct pg_error *error)
 	if (pg_pump(pg) == 0)
 		return 0;
 	if (pg->pending > 0 && PQisBusy(pg->conn) == 0)
-		return 0;			/* what came before the loss is read first: pg_next() says PG_LOST behind it */
+		return 0;	/* what came before the loss is read first, then pg_next() says PG_LOST */
 	pg_error_from_conn(error, pg);
 	return pg_lose(pg, error);
 }
@@ -333,7 +339,8 @@ pg_connect(struct pg *pg, int64_t timeout_ms, struct pg_error *error)
 		int64_t left = clock_ms_between(clock_mono_now(), deadline);
 
 		if (left <= 0) {
-			pg_error_local(error, "could not connect to the database: no answer in time");
+			pg_error_local(
+			    error, "could not connect to the database: no answer in time");
 			return pg_lose(pg, error);
 		}
 		if (pg_wait(pg, left, error) < 0)

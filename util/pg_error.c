@@ -1,7 +1,8 @@
 /*
  * pg_error.c - libpq's errors as struct pg_error: class, SQLSTATE, one line of text.
  *
- * Classes follow SQLSTATE and nothing that the server translates. Texts come from a server, so control characters are escaped.
+ * Classes follow SQLSTATE and nothing that the server translates. Texts come from a server, so
+ * control characters are escaped.
  */
 #include "util/pg_internal.h"
 
@@ -66,7 +67,8 @@ line_add(struct line *line, const char *text)
 			if (line->at > 0 && line->out[line->at - 1] != ' ')
 				line->out[line->at++] = ' ';
 		} else if (*p < 0x20 || *p == 0x7f) {
-			line->at += (size_t)snprintf(line->out + line->at, line->size - line->at, "\\x%02x", *p);
+			line->at += (size_t)snprintf(
+			    line->out + line->at, line->size - line->at, "\\x%02x", *p);
 		} else {
 			line->out[line->at++] = (char)*p;
 			for (int i = 0; i < 3 && (p[1] & 0xc0) == 0x80; i++)
@@ -126,7 +128,8 @@ pg_error_local(struct pg_error *error, const char *text)
 }
 
 static void
-line_add_field(struct line *line, const PGresult *result, int field, const char *before, const char *behind)
+line_add_field(
+    struct line *line, const PGresult *result, int field, const char *before, const char *behind)
 {
 	const char *value = PQresultErrorField(result, field);
 
@@ -152,8 +155,10 @@ pg_error_from_result(struct pg_error *error, const PGresult *result)
 	if (severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
 		error->lost = true;
 	error->class = error->lost ? PG_CLASS_ENVIRONMENT : pg_class_of(error->sqlstate);
-	/* "cached plan must not change result type" has no SQLSTATE of its own, and its text is translated. */
-	if (strcmp(error->sqlstate, "0A000") == 0 && function != NULL && strcmp(function, "RevalidateCachedQuery") == 0)
+	/* "cached plan must not change result type" has no SQLSTATE of its own, and its text is
+	 * translated. */
+	if (strcmp(error->sqlstate, "0A000") == 0 && function != NULL &&
+	    strcmp(function, "RevalidateCachedQuery") == 0)
 		error->class = PG_CLASS_STALE;
 
 	if (primary == NULL)		/* libpq made this one itself */
@@ -173,7 +178,8 @@ pg_error_from_result(struct pg_error *error, const PGresult *result)
 bool
 pg_conninfo_may_hold_password(const char *conninfo)
 {
-	return strstr(conninfo, "pass") != NULL || (strstr(conninfo, "://") != NULL && strchr(conninfo, '@') != NULL);
+	return strstr(conninfo, "pass") != NULL ||
+	    (strstr(conninfo, "://") != NULL && strchr(conninfo, '@') != NULL);
 }
 
 void

@@ -1,5 +1,6 @@
 /*
- * pg_internal.h - what pg.c, pg_pipeline.c and pg_error.c share. For these three files only: libpq's types are in here.
+ * pg_internal.h - what pg.c, pg_pipeline.c and pg_error.c share. For these three files only:
+ * libpq's types are in here.
  */
 #ifndef PAWL_UTIL_PG_INTERNAL_H
 #define PAWL_UTIL_PG_INTERNAL_H
@@ -32,6 +33,7 @@ bool	pg_conninfo_may_hold_password(const char *conninfo) ATTR_NONNULL;
 
 /* The session is gone: closes it, keeps why, gives -1. */
 int	pg_lose(struct pg *, const struct pg_error *) ATTR_NONNULL;
-/* Sends and receives what is possible now. -1: broken; answers that came before can still be read. */
+/* Sends and receives what is possible now. -1: broken; answers that came before can still be
+ * read. */
 int	pg_pump(struct pg *) ATTR_NONNULL;
 #endif

@@ -1,8 +1,10 @@
 /*
- * pg_pipeline.c - requests and answers of a session in pipeline mode, and the two calls that wait for theirs.
+ * pg_pipeline.c - requests and answers of a session in pipeline mode, and the two calls that wait
+ * for theirs.
  *
- * libpq gives the result of a request, then NULL, then the next; a sync has no NULL. pg_next() hides that: one answer a call. Answers
- * are parsed from what has already been received; only pg_step() reads from the socket.
+ * libpq gives the result of a request, then NULL, then the next; a sync has no NULL. pg_next()
+ * hides that: one answer a call. Answers are parsed from what has already been received; only
+ * pg_step() reads from the socket.
  */
 #include <assert.h>
 #include "util/pg_internal.h"
@@ -99,7 +101,8 @@ gone(struct pg *pg, struct pg_error *error)
 static PGresult *
 next_result(struct pg *pg)
 {
-	/* One NULL ends the request before; a second one in a row means that libpq has nothing more. */
+	/* One NULL ends the request before; a second one in a row means that libpq has nothing
+	 * more. */
 	for (int nulls = 0; nulls < 2 + pg->between && PQisBusy(pg->conn) == 0; nulls++) {
 		PGresult *result = PQgetResult(pg->conn);
 
@@ -166,7 +169,8 @@ pg_next(struct pg *pg, struct pg_result **out, struct pg_error *error)
 	case PGRES_SINGLE_TUPLE:
 	default:
 		PQclear(result);
-		pg_error_local(error, "cannot go on with this session: COPY, or an answer that libpq does not know");
+		pg_error_local(error,
+		    "cannot go on with this session: COPY, or an answer that libpq does not know");
 		(void)pg_lose(pg, error);
 		return PG_LOST;
 	}
@@ -238,7 +242,8 @@ pg_result_free(struct pg_result **resultp)
 	*resultp = NULL;
 }
 
-/* -1 and the session is closed when the time is over: what it would answer later could not be told apart. */
+/* -1 and the session is closed when the time is over: what it would answer later could not be
+ * told apart. */
 static int
 wait_until(struct pg *pg, struct clock_mono deadline, struct pg_error *error)
 {
@@ -252,7 +257,8 @@ wait_until(struct pg *pg, struct clock_mono deadline, struct pg_error *error)
 }
 
 int
-pg_query(struct pg *pg, int64_t timeout_ms, struct pg_result **out, struct pg_error *error, const char *sql, int n, const char *const *values)
+pg_query(struct pg *pg, int64_t timeout_ms, struct pg_result **out, struct pg_error *error,
+    const char *sql, int n, const char *const *values)
 {
 	struct clock_mono deadline = clock_mono_after_ms(clock_mono_now(), timeout_ms);
 	struct pg_result *kept = NULL;
@@ -337,7 +343,8 @@ pg_script(struct pg *pg, int64_t timeout_ms, struct pg_error *error, const char 
 		if (PQresultStatus(result) == PGRES_FATAL_ERROR && !failed) {
 			pg_error_from_result(error, result);
 			failed = true;
-		} else if (PQresultStatus(result) == PGRES_COPY_IN || PQresultStatus(result) == PGRES_COPY_OUT) {
+		} else if (PQresultStatus(result) == PGRES_COPY_IN ||
+		    PQresultStatus(result) == PGRES_COPY_OUT) {
 			pg_error_local(error, "cannot run COPY from a script");
 			PQclear(result);
 			return pg_lose(pg, error);

@@ -1,5 +1,6 @@
 /*
- * sql.c - the handler "sql": configured statements, with parameters from the message. Manual: pawl-sql(7).
+ * sql.c - the handler "sql": configured statements, with parameters from the message. Manual:
+ * pawl-sql(7).
  *
  *   statement = "update t set name = :/name where id = :/id";  expect = 1;  code = "no_row";
  *   statements = ( "insert ...", { statement = "update ...";  expect = 1;  code = "no_row";  otherwise = "reject"; } );
@@ -78,7 +79,8 @@ read_expectation(const struct pawl_config *cfg, const char *prefix, struct state
 
 /* path: of the text; prefix: of the settings beside it, NULL if there can be none. */
 static int
-read_statement(const struct pawl_config *cfg, const char *path, const char *prefix, const char *text, struct sql *sql)
+read_statement(const struct pawl_config *cfg, const char *path, const char *prefix,
+    const char *text, struct sql *sql)
 {
 	struct statement *s = &sql->statements[sql->count++];
 	char error[256];
@@ -111,9 +113,11 @@ read_list(const struct pawl_config *cfg, int count, struct sql *sql)
 			status |= read_statement(cfg, item, NULL, text, sql);
 			continue;
 		}
-		text = pawl_config_string(cfg, path_of(path, sizeof(path), prefix, "statement"), NULL);
+		text =
+		    pawl_config_string(cfg, path_of(path, sizeof(path), prefix, "statement"), NULL);
 		if (text == NULL)
-			status |= pawl_config_error(cfg, item, "is a text, or a group with statement = \"...\"");
+			status |= pawl_config_error(
+			    cfg, item, "is a text, or a group with statement = \"...\"");
 		else
 			status |= read_statement(cfg, path, prefix, text, sql);
 	}
@@ -128,18 +132,21 @@ start(const struct pawl_config *cfg, void **self)
 	struct sql *sql = calloc(1, sizeof(*sql));
 	int status;
 
-	if (sql == NULL || (sql->statements = calloc((size_t)count + 1, sizeof(*sql->statements))) == NULL) {
+	if (sql == NULL ||
+	    (sql->statements = calloc((size_t)count + 1, sizeof(*sql->statements))) == NULL) {
 		free(sql);
 		return pawl_config_error(cfg, NULL, "out of memory");
 	}
 	if (text != NULL && count > 0)
-		status = pawl_config_error(cfg, "statement", "is there beside statements: put all into statements = ( ... )");
+		status = pawl_config_error(cfg, "statement",
+		    "is there beside statements: put all into statements = ( ... )");
 	else if (text != NULL)
 		status = read_statement(cfg, "statement", "", text, sql);
 	else if (count > 0)
 		status = read_list(cfg, count, sql);
 	else
-		status = pawl_config_error(cfg, NULL, "has no statement: write config: { statement = \"...\"; }");
+		status = pawl_config_error(
+		    cfg, NULL, "has no statement: write config: { statement = \"...\"; }");
 	sql->values = calloc(sql->sources.count + 1, sizeof(*sql->values));
 	if (status != 0 || sql->values == NULL) {
 		stop(sql);

@@ -1,5 +1,6 @@
 /*
- * sql_text.c - see sql_text.h. The scanner follows the server's (scan.l) as far as it has to: what can hide a colon.
+ * sql_text.c - see sql_text.h. The scanner follows the server's (scan.l) as far as it has to: what
+ * can hide a colon.
  */
 #include "sql_text.h"
 
@@ -81,7 +82,8 @@ copy_quoted(struct parser *p, char quote, bool backslashes)
 
 	for (;;) {
 		if (*end == '\0') {
-			fail(p, "the %s at character %zu does not end", quote == '"' ? "quoted name" : "literal", position(p, p->at));
+			fail(p, "the %s at character %zu does not end",
+			    quote == '"' ? "quoted name" : "literal", position(p, p->at));
 			return;
 		}
 		if (backslashes && end[0] == '\\' && end[1] != '\0') {
@@ -129,7 +131,9 @@ copy_dollar(struct parser *p)
 	size_t tag_len;
 
 	if (isdigit((unsigned char)*tag_end)) {
-		fail(p, "parameter at character %zu: write :/pointer, :type and so on, they are numbered for you", position(p, p->at));
+		fail(p,
+		    "parameter at character %zu: write :/pointer, :type and so on instead",
+		    position(p, p->at));
 		return;
 	}
 	while (is_name_char(*tag_end) && *tag_end != '$')
@@ -141,7 +145,8 @@ copy_dollar(struct parser *p)
 	tag_len = (size_t)(tag_end - p->at) + 1;
 	for (end = tag_end + 1; strncmp(end, p->at, tag_len) != 0; end++) {
 		if (*end == '\0') {
-			fail(p, "the dollar quote at character %zu does not end", position(p, p->at));
+			fail(p, "the dollar quote at character %zu does not end",
+			    position(p, p->at));
 			return;
 		}
 	}
@@ -164,13 +169,15 @@ copy_word(struct parser *p)
 
 /* ---- placeholders */
 
-/* Characters of a pointer that needs no quotes. ~ only in ~0 and ~1, as it is an operator as well. */
+/* Characters of a pointer that needs no quotes. ~ only in ~0 and ~1, as it is an operator as
+ * well. */
 static size_t
 pointer_length(const char *at)
 {
 	size_t len = 0;
 
-	while (isalnum((unsigned char)at[len]) || (at[len] != '\0' && strchr("/_-.$", at[len]) != NULL) || (at[len] & 0x80) != 0 ||
+	while (isalnum((unsigned char)at[len]) ||
+	    (at[len] != '\0' && strchr("/_-.$", at[len]) != NULL) || (at[len] & 0x80) != 0 ||
 	    (at[len] == '~' && (at[len + 1] == '0' || at[len + 1] == '1')))
 		len++;
 	return len;
@@ -181,7 +188,8 @@ header_length(const char *at)
 {
 	size_t len = 0;
 
-	while (isalnum((unsigned char)at[len]) || (at[len] != '\0' && strchr("_-.", at[len]) != NULL) || (at[len] & 0x80) != 0)
+	while (isalnum((unsigned char)at[len]) ||
+	    (at[len] != '\0' && strchr("_-.", at[len]) != NULL) || (at[len] & 0x80) != 0)
 		len++;
 	return len;
 }
@@ -219,7 +227,8 @@ source_index(struct parser *p, enum sql_source_kind kind, char *name)
 	struct sql_source *larger;
 
 	for (size_t i = 0; i < s->count; i++) {
-		if (s->list[i].kind == kind && (name == NULL || strcmp(s->list[i].name, name) == 0)) {
+		if (s->list[i].kind == kind &&
+		    (name == NULL || strcmp(s->list[i].name, name) == 0)) {
 			free(name);
 			return i;
 		}
@@ -235,7 +244,8 @@ source_index(struct parser *p, enum sql_source_kind kind, char *name)
 	return s->count++;
 }
 
-/* Each placeholder gets a parameter of its own: the server derives the type from where it stands. */
+/* Each placeholder gets a parameter of its own: the server derives the type from where it
+ * stands. */
 static void
 add_parameter(struct parser *p, enum sql_source_kind kind, char *name)
 {
@@ -264,7 +274,9 @@ field_placeholder(struct parser *p, const char *colon)
 		p->at++;
 	name = take_name(p, pointer_length);
 	if (name == NULL || name[0] != '/') {
-		fail(p, "placeholder at character %zu: a JSON pointer begins with /, and a quoted one ends with a quote", position(p, colon));
+		fail(p,
+		    "placeholder at character %zu: a pointer begins with /, a quote has to end",
+		    position(p, colon));
 		free(name);
 		return;
 	}
@@ -275,7 +287,8 @@ static void
 named_placeholder(struct parser *p, const char *colon)
 {
 	static const struct { const char *name; enum sql_source_kind kind; } known[] = {
-		{ "type", SOURCE_TYPE }, { "id", SOURCE_ID }, { "key", SOURCE_KEY }, { "body", SOURCE_BODY },
+		{ "type", SOURCE_TYPE }, { "id", SOURCE_ID },
+		{ "key", SOURCE_KEY }, { "body", SOURCE_BODY },
 	};
 	size_t len = header_length(p->at);
 
@@ -285,7 +298,9 @@ named_placeholder(struct parser *p, const char *colon)
 		p->at += 7;
 		name = take_name(p, header_length);
 		if (name == NULL || name[0] == '\0') {
-			fail(p, "placeholder at character %zu: it names no header: write :header:NAME or :header:\"NAME\"", position(p, colon));
+			fail(p,
+			    "placeholder at character %zu: it names no header: write :header:NAME",
+			    position(p, colon));
 			free(name);
 			return;
 		}
@@ -299,8 +314,10 @@ named_placeholder(struct parser *p, const char *colon)
 			return;
 		}
 	}
-	fail(p, "unknown placeholder :%.*s at character %zu: there are :/pointer, :?/pointer, :type, :id, :key, :body and :header:NAME"
-	    " (in an array slice, put a space behind the colon)", (int)len, p->at, position(p, colon));
+	fail(p,
+	    "unknown placeholder :%.*s at character %zu: there are :/pointer, :?/pointer, :type,"
+	    " :id, :key, :body and :header:NAME (in an array slice, put a space behind the colon)",
+	    (int)len, p->at, position(p, colon));
 }
 
 static void
@@ -310,7 +327,8 @@ colon(struct parser *p)
 
 	if (at[1] == ':' || at[1] == '=') {
 		copy_to(p, at + 2);
-	} else if (at[1] == '/' || at[1] == '"' || (at[1] == '?' && (at[2] == '/' || at[2] == '"'))) {
+	} else if (at[1] == '/' || at[1] == '"' ||
+	    (at[1] == '?' && (at[2] == '/' || at[2] == '"'))) {
 		p->at++;
 		field_placeholder(p, at);
 	} else if (isalpha((unsigned char)at[1]) || at[1] == '_') {
@@ -322,10 +340,12 @@ colon(struct parser *p)
 }
 
 int
-sql_text_parse(const char *statement, struct sql_text *out, struct sql_sources *sources, char *error, size_t error_size)
+sql_text_parse(const char *statement, struct sql_text *out, struct sql_sources *sources,
+    char *error, size_t error_size)
 {
 	struct parser p = {
-		.start = statement, .at = statement, .out = out, .sources = sources, .error = error, .error_size = error_size
+		.start = statement, .at = statement, .out = out, .sources = sources,
+		.error = error, .error_size = error_size
 	};
 
 	*out = (struct sql_text){ NULL, NULL, 0 };

@@ -1,11 +1,13 @@
 /*
- * sql_text.h - a configured statement: its placeholders become $1, $2 ..., and each names a part of the message.
+ * sql_text.h - a configured statement: its placeholders become $1, $2 ..., and each names a part of
+ * the message.
  *
  *   :/json/pointer   a field of the body, which must be there      :type :id :key :body    of the message
  *   :?/json/pointer  the same, null if it is not there             :header:NAME            null if it is not there
  *
- * Quotes are for names with other characters: :"/a b/c" :?"/x:y" :header:"my header"; "" in there is one quote. Literals, quoted names,
- * dollar quotes and comments are left alone, and so are :: and := .
+ * Quotes are for names with other characters: :"/a b/c" :?"/x:y" :header:"my header"; "" in there
+ * is one quote. Literals, quoted names, dollar quotes and comments are left alone, and so are ::
+ * and := .
  */
 #ifndef PAWL_HANDLERS_SQL_TEXT_H
 #define PAWL_HANDLERS_SQL_TEXT_H
@@ -21,7 +23,8 @@ struct sql_text {
 	size_t count;
 };
 
-/* 0; -1: error says what is wrong and where. Both structs are to be released whatever it returns. */
+/* 0; -1: error says what is wrong and where. Both structs are to be released whatever it
+ * returns. */
 int	sql_text_parse(const char *statement, struct sql_text *, struct sql_sources *, char *error, size_t error_size);
 void	sql_text_release(struct sql_text *);
 void	sql_sources_release(struct sql_sources *);

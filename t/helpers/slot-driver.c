@@ -1,10 +1,12 @@
 /*
- * slot-driver.c - plays the runner: starts slots, sends them frames, and tells what they answer. For tests (t/lib/Pawl/Slot.pm).
+ * slot-driver.c - plays the runner: starts slots, sends them frames, and tells what they answer.
+ * For tests (t/lib/Pawl/Slot.pm).
  *
  *   slot-driver PATH-OF-PAWL-SLOT [or a wrapper and its arguments]
  *
- * Commands are lines of words on stdin, %XX for what is no plain character; answers are lines of words on stdout, a "." behind the last of
- * each command's. The test is trusted: a wrong command ends the program. What slots send is checked as a runner does.
+ * Commands are lines of words on stdin, %XX for what is no plain character; answers are lines of
+ * words on stdout, a "." behind the last of each command's. The test is trusted: a wrong command
+ * ends the program. What slots send is checked as a runner does.
  *
  *   queue NAME VALUE      a setting of the queue            handler NAME PATH     one more handler; "-": ignore
  *   pair PATH VALUE       a setting of the last handler     clear                 no queue, no handlers, no messages
@@ -121,7 +123,8 @@ clear_settings(void)
 	buf_clear(&messages);
 	message_count = 0;
 	queue = (struct config_queue){
-		.name = "test", .queue = "test.queue", .file = "pawl.conf", .line = 1, .conninfo = "", .key = "message_id", .timeout_ms = 30000,
+		.name = "test", .queue = "test.queue", .file = "pawl.conf", .line = 1, .conninfo = "",
+		.key = "message_id", .timeout_ms = 30000,
 		.inbox_retention_ms = 7LL * 86400 * 1000, .handlers = handlers
 	};
 }
@@ -142,7 +145,8 @@ set_queue(const char *name, const char *value)
 	else if (strcmp(name, "retention_ms") == 0)
 		queue.inbox_retention_ms = number(value);
 	else if (strcmp(name, "missing_key") == 0)
-		queue.missing_key = strcmp(value, "process") == 0 ? MISSING_KEY_PROCESS : MISSING_KEY_DEAD_LETTER;
+		queue.missing_key =
+		    strcmp(value, "process") == 0 ? MISSING_KEY_PROCESS : MISSING_KEY_DEAD_LETTER;
 	else if (strcmp(name, "dedup") == 0)
 		queue.dedup = strcmp(value, "none") == 0 ? DEDUP_NONE : DEDUP_POSTGRES;
 	else
@@ -156,8 +160,11 @@ add_handler(const char *name, const char *path)
 
 	if (queue.handler_count == HANDLERS_MOST)
 		wrong("too many handlers");
-	*h = (struct config_handler){ .name = arena_strdup(&settings, name), .file = "pawl.conf", .line = 10 * ((int)queue.handler_count + 1),
-	    .path = arena_strdup(&settings, path), .pairs = pairs[queue.handler_count], .ignore = strcmp(path, "-") == 0 };
+	*h = (struct config_handler){
+		.name = arena_strdup(&settings, name), .file = "pawl.conf",
+		.line = 10 * ((int)queue.handler_count + 1), .path = arena_strdup(&settings, path),
+		.pairs = pairs[queue.handler_count], .ignore = strcmp(path, "-") == 0
+	};
 	queue.handler_count++;
 }
 
@@ -168,9 +175,9 @@ add_pair(const char *path, const char *value)
 
 	if (queue.handler_count == 0 || h->pair_count == PAIRS_MOST)
 		wrong("no handler, or too many settings");
-	pairs[queue.handler_count - 1][h->pair_count] = (struct config_pair){
-		arena_strdup(&settings, path), arena_strdup(&settings, value), h->line + 1 + (int)h->pair_count, "pawl.conf"
-	};
+	pairs[queue.handler_count - 1][h->pair_count] =
+	    (struct config_pair){ arena_strdup(&settings, path), arena_strdup(&settings, value),
+		    h->line + 1 + (int)h->pair_count, "pawl.conf" };
 	h->pair_count++;
 }
 
@@ -200,7 +207,8 @@ send_bytes(const struct driven *d, const char *data, size_t size)
 }
 
 static void
-send_frame(const struct driven *d, uint16_t type, uint16_t magic, uint32_t size, const struct buf *payload)
+send_frame(
+    const struct driven *d, uint16_t type, uint16_t magic, uint32_t size, const struct buf *payload)
 {
 	struct frame_header header = { .size = size, .type = type, .magic = magic };
 
@@ -212,7 +220,8 @@ static void
 spawn(const char *how)
 {
 	const struct slot_setup_options options = {
-		.host = "testhost", .log_level = LOG_LEVEL_DEBUG, .slot = (unsigned)slot_count, .check = strcmp(how, "check") == 0
+		.host = "testhost", .log_level = LOG_LEVEL_DEBUG, .slot = (unsigned)slot_count,
+		.check = strcmp(how, "check") == 0
 	};
 	struct driven *d = &slots[slot_count];
 	struct buf payload = BUF_INIT;
@@ -224,7 +233,9 @@ spawn(const char *how)
 		log_fatal(71, "slot-driver: could not make a slot: %m");
 	d->desk = mmap(NULL, sizeof(struct desk), PROT_READ | PROT_WRITE, MAP_SHARED, desk, 0);
 	const struct spawn_fd fds[] = { { ends[1], FRAME_SOCKET_FD }, { desk, FRAME_DESK_FD } };
-	const struct spawn_options spawning = { .path = program[0], .argv = (const char *const *)program, .fds = fds, .fd_count = 2 };
+	const struct spawn_options spawning = {
+		.path = program[0], .argv = (const char *const *)program, .fds = fds, .fd_count = 2
+	};
 
 	d->pid = spawn_exec(&spawning, &step);
 	if (d->pid < 0)
@@ -292,7 +303,8 @@ say_answer(const char *word, struct slice payload)
 static const struct frame_result *
 result_of(struct slice payload, const struct frame_outcome **outcomes)
 {
-	const struct frame_result *result = (const void *)arena_memdup(&scratch, payload.data, payload.len);
+	const struct frame_result *result =
+	    (const void *)arena_memdup(&scratch, payload.data, payload.len);
 
 	*outcomes = frame_result_check(result, payload.len);
 	if (*outcomes == NULL)
@@ -306,9 +318,11 @@ say_result(struct slice payload)
 	const struct frame_outcome *o;
 	const struct frame_result *result = result_of(payload, &o);
 
-	printf("result %" PRIu64 " %u %u %u\n", result->id, result->count, result->database_us, result->deadlocks);
+	printf("result %" PRIu64 " %u %u %u\n", result->id, result->count, result->database_us,
+	    result->deadlocks);
 	for (uint32_t i = 0; i < result->count; i++) {
-		printf("outcome %s %u %u %u", outcome_text((enum outcome)o[i].outcome), o[i].flags, o[i].delay_ms, o[i].handle_us);
+		printf("outcome %s %u %u %u", outcome_text((enum outcome)o[i].outcome), o[i].flags,
+		    o[i].delay_ms, o[i].handle_us);
 		say_text(frame_result_text(result, o[i].code));
 		say_text(frame_result_text(result, o[i].text));
 		putchar('\n');
@@ -376,8 +390,10 @@ put_text(size_t start, struct slice text)
 static void
 add_message(const struct spec *spec)
 {
-	struct frame_message m = { .handler = (uint16_t)spec->handler, .header_count = (uint16_t)spec->header_count,
-	    .attempt = spec->attempt, .attempts = spec->attempts, .timestamp_ms = 1700000000000 };
+	struct frame_message m = {
+		.handler = (uint16_t)spec->handler, .header_count = (uint16_t)spec->header_count,
+		.attempt = spec->attempt, .attempts = spec->attempts, .timestamp_ms = 1700000000000
+	};
 	struct frame_text headers[2 * HEADERS_MOST];
 	size_t start = messages.len, headers_at = start + sizeof(m);
 
@@ -407,7 +423,10 @@ add_message(const struct spec *spec)
 static void
 message(size_t count, char *const *words)
 {
-	struct spec spec = { .attempt = 1, .attempts = 6, .type = slice_of("Test"), .exchange = slice_of("x"), .routing_key = slice_of("key") };
+	struct spec spec = {
+		.attempt = 1, .attempts = 6, .type = slice_of("Test"), .exchange = slice_of("x"),
+		.routing_key = slice_of("key")
+	};
 
 	for (size_t i = 0; i < count; i++) {
 		char *value = strchr(words[i], '=');
@@ -445,7 +464,9 @@ static void
 send_batch(const struct driven *d, unsigned flags)
 {
 	struct frame_batch batch = { .id = ++last_batch, .count = message_count, .flags = flags };
-	struct frame_header header = { .size = (uint32_t)(sizeof(batch) + messages.len), .type = FRAME_BATCH, .magic = FRAME_MAGIC };
+	struct frame_header header = {
+		.size = (uint32_t)(sizeof(batch) + messages.len), .type = FRAME_BATCH, .magic = FRAME_MAGIC
+	};
 	struct buf head = BUF_INIT;
 
 	buf_append(&head, &header, sizeof(header));
@@ -466,11 +487,16 @@ fill(uint64_t *serial, uint32_t size, const char *prefix, const char *body)
 
 	arena_reset(&scratch);
 	for (uint32_t i = 0; i < size; i++) {
-		struct spec spec = { .attempt = 1, .attempts = 6, .type = slice_of("Test"), .routing_key = slice_of("key") };
+		struct spec spec = {
+			.attempt = 1, .attempts = 6, .type = slice_of("Test"), .routing_key = slice_of("key")
+		};
 		unsigned long long n = (unsigned long long)++*serial;
 
-		spec.id = slice_of(arena_printf(&scratch, "%s-00000000-0000-0000-%012llu", prefix, n));
-		spec.body = slice_of(star == NULL ? body : arena_printf(&scratch, "%.*s%llu%s", (int)(star - body), body, n, star + 1));
+		spec.id =
+		    slice_of(arena_printf(&scratch, "%s-00000000-0000-0000-%012llu", prefix, n));
+		spec.body = slice_of(body);
+		if (star != NULL)
+			spec.body = slice_of(arena_printf(&scratch, "%.*s%llu%s", (int)(star - body), body, n, star + 1));
 		add_message(&spec);
 	}
 }
@@ -478,7 +504,7 @@ fill(uint64_t *serial, uint32_t size, const char *prefix, const char *body)
 static void
 load(struct driven *d, long batches, uint32_t size, const char *prefix, const char *body)
 {
-	uint64_t serial = 0, done = 0, duplicate = 0, other = 0, database_us = 0;
+	uint64_t serial = 0, total = 0, database_us = 0, counts[OUTCOME_COUNT] = { 0 };
 	struct clock_mono start = clock_mono_now();
 	long sent = 0;
 
@@ -496,12 +522,14 @@ load(struct driven *d, long batches, uint32_t size, const char *prefix, const ch
 		arena_reset(&scratch);
 		result = result_of((struct slice){ d->in.data + sizeof(header), header.size }, &o);
 		database_us += result->database_us;
+		total += result->count;
 		for (uint32_t i = 0; i < result->count; i++)
-			*(o[i].outcome == OUTCOME_DONE ? &done : o[i].outcome == OUTCOME_DUPLICATE ? &duplicate : &other) += 1;
+			counts[o[i].outcome]++;
 		buf_consume(&d->in, sizeof(header) + header.size);
 	}
 	printf("load %.6f %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
-	    (double)(clock_mono_now().ns - start.ns) / 1e9, done, duplicate, other, database_us);
+	    (double)(clock_mono_now().ns - start.ns) / 1e9, counts[OUTCOME_DONE], counts[OUTCOME_DUPLICATE],
+	    total - counts[OUTCOME_DONE] - counts[OUTCOME_DUPLICATE], database_us);
 }
 
 /* ---- commands */
@@ -514,7 +542,8 @@ raw_frame(size_t count, char *const *words)
 
 	for (; hex_digit(hex[0]) >= 0 && hex_digit(hex[1]) >= 0; hex += 2)
 		buf_putc(&payload, (char)(hex_digit(hex[0]) * 16 + hex_digit(hex[1])));
-	send_frame(slot_of(words[0]), (uint16_t)number(words[1]), count > 3 ? (uint16_t)number(words[3]) : FRAME_MAGIC,
+	send_frame(slot_of(words[0]), (uint16_t)number(words[1]),
+	    count > 3 ? (uint16_t)number(words[3]) : FRAME_MAGIC,
 	    count > 4 ? (uint32_t)number(words[4]) : (uint32_t)payload.len, &payload);
 	buf_release(&payload);
 }
@@ -522,7 +551,8 @@ raw_frame(size_t count, char *const *words)
 static void
 say_desk(const struct driven *d)
 {
-	printf("desk %u %u %" PRIu64 "\n", atomic_load(&d->desk->phase), atomic_load(&d->desk->index), atomic_load(&d->desk->batch));
+	printf("desk %u %u %" PRIu64 "\n", atomic_load(&d->desk->phase),
+	    atomic_load(&d->desk->index), atomic_load(&d->desk->batch));
 }
 
 static void
@@ -562,9 +592,11 @@ command(const char *name, size_t count, char *const *words)
 	else if (strcmp(name, "desk") == 0 && count == 1)
 		say_desk(slot_of(words[0]));
 	else if (strcmp(name, "serialize") == 0 && count == 2)
-		atomic_store(&slot_of(words[0])->desk->serialize_until_ns, clock_mono_after_ms(clock_mono_now(), number(words[1])).ns);
+		atomic_store(&slot_of(words[0])->desk->serialize_until_ns,
+		    clock_mono_after_ms(clock_mono_now(), number(words[1])).ns);
 	else if (strcmp(name, "load") == 0 && count == 5)
-		load(slot_of(words[0]), number(words[1]), (uint32_t)number(words[2]), words[3], words[4]);
+		load(slot_of(words[0]), number(words[1]), (uint32_t)number(words[2]), words[3],
+		    words[4]);
 	else
 		wrong("no such command, or another number of words");
 }
@@ -584,7 +616,8 @@ main(int argc, char **argv)
 		char *words[WORDS_MOST], *save = NULL;
 		size_t count = 0;
 
-		for (char *word = strtok_r(line, " \n", &save); word != NULL && count < WORDS_MOST; word = strtok_r(NULL, " \n", &save))
+		for (char *word = strtok_r(line, " \n", &save); word != NULL && count < WORDS_MOST;
+		     word = strtok_r(NULL, " \n", &save))
 			words[count++] = word;
 		if (count > 0)
 			command(words[0], count - 1, words + 1);
