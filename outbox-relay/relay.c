@@ -38,7 +38,7 @@ struct relay {
 	struct stats_file *stats;
 	struct loop_timer tick, drain;
 	struct clock_mono drain_until;
-	bool draining, until_empty;
+	bool draining, until_empty, stopped;
 	size_t bytes;				/* of rows in memory */
 	size_t leading;
 	struct arena arena;
@@ -73,7 +73,7 @@ relay_bytes(const struct relay *relay)
 void
 relay_wake(struct relay *relay, struct outbox *o)
 {
-	if (o->awake)
+	if (o->awake || relay->stopped)
 		return;
 	o->awake = true;
 	o->next_awake = NULL;
@@ -306,6 +306,7 @@ start_outboxes(struct relay *relay, const struct relay_options *options)
 static void
 stop(struct relay *relay)
 {
+	relay->stopped = true;
 	for (size_t i = 0; i < relay->outbox_count; i++)
 		outbox_free(&relay->outboxes[i]);
 	for (size_t i = 0; i < relay->database_count; i++)
