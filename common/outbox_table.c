@@ -35,7 +35,7 @@ const char outbox_table_check_sql[] =
 
 /*
  * Rows of a sub-select, with texts made of their values. Two guards, so that a few large payloads cannot fill the memory: rows are given
- * until their payloads are 'bytes' large as they are stored (nothing is decompressed for that); a payload whose text is over
+ * until their payloads and headers are 'bytes' large as they are stored (nothing is decompressed for that); a payload whose text is over
  * 'largest' is given as its size. "offset 0" keeps the planner from making the text of a payload more than once.
  */
 static char *
@@ -46,8 +46,8 @@ rows_sql(struct arena *arena, const char *from, const char *bytes, const char *l
 	    " case when octet_length(body) <= %s::int8 then body end, headers::text,"
 	    " case when isfinite(created_at) then floor(extract(epoch from created_at))::int8::text end,"
 	    " case when octet_length(body) > %s::int8 then octet_length(body)::text end, last::text"
-	    " from (select " COLUMNS ", %s as last, sum(pg_column_size(payload)) over (order by seq rows between unbounded preceding and 1 preceding)"
-	    " as before from (%s) as limited) as sized,"
+	    " from (select " COLUMNS ", %s as last, sum(coalesce(pg_column_size(payload), 0) + coalesce(pg_column_size(headers), 0))"
+	    " over (order by seq rows between unbounded preceding and 1 preceding) as before from (%s) as limited) as sized,"
 	    " lateral (select payload::text as body offset 0) as text where coalesce(before, 0) < %s::int8 order by seq",
 	    largest, largest, last_column, from, bytes);
 }

@@ -14,7 +14,8 @@ enum {
 	CONNECT_MS = 10000,
 	STATEMENT_MS = 30000,		/* the server gives a statement up */
 	ANSWER_MS = 40000,		/* we give the server up */
-	KEEP_ALIVE_MS = 250,		/* looked at this often; a request goes out when none did for as long */
+	LOOK_MS = 200,
+	KEEP_ALIVE_MS = 300,		/* a leader whose last request is so old sends one, at the next look */
 	LEASE_MS = 1000,
 	RETRY_FIRST_MS = 100, RETRY_MOST_MS = 15000,
 	SERVER_VERSION_MIN = 140000	/* idle_session_timeout */
@@ -341,7 +342,7 @@ checked(void *arg, struct pg_result **result, const struct pg_error *error)
 	db->sessions++;
 	backoff_reset(&db->backoff);
 	log_recovered(&db->complaint, "the database session is back");
-	loop_timer_set_ms(&db->timer, KEEP_ALIVE_MS);
+	loop_timer_set_ms(&db->timer, LOOK_MS);
 	for (struct database_user *user = db->users; user != NULL; user = user->next)
 		user->up(user->arg);
 }
@@ -422,7 +423,7 @@ time_is_over(struct database *db)
 		lost(db, "the server did not answer in time");
 		return;
 	}
-	loop_timer_set_ms(&db->timer, KEEP_ALIVE_MS);
+	loop_timer_set_ms(&db->timer, LOOK_MS);
 	if (db->leaders > 0 && db->count == 0 && clock_ms_between(db->last_sent, now) >= KEEP_ALIVE_MS) {
 		database_query(db, NULL, NULL, "select", 0, NULL);
 		database_flush(db);

@@ -187,7 +187,9 @@ outbox_new(struct relay *relay, const struct config_outbox *config, struct datab
 	o->config = config;
 	o->database = database;
 	o->publisher = publisher;
-	o->page = page != NULL ? page : &o->own_page;
+	if (page == NULL)
+		o->own_page = xcalloc(1, sizeof(*o->own_page));
+	o->page = page != NULL ? page : o->own_page;
 	o->context = (struct log_context){ NULL, "outbox", config->name };
 	o->number = number++;
 	o->table = (struct outbox_table)OUTBOX_TABLE_INIT;
@@ -216,6 +218,7 @@ outbox_free(struct outbox **op)
 	outbox_publish_release(o);
 	outbox_table_release(&o->table);
 	arena_release(&o->templates);
+	free(o->own_page);
 	free(o);
 }
 

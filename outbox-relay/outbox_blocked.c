@@ -339,6 +339,8 @@ outbox_blocked_due(struct outbox *o, struct clock_mono now, struct seq_list *seq
 	if (next.ns < clock_mono_after_ms(now, LOOK_MS).ns)
 		next = clock_mono_after_ms(now, LOOK_MS);
 	o->blocked.next = next;
+	if (o->blocked.asked_count == 0)
+		outbox_due(o, now, next);
 }
 
 void

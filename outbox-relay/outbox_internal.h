@@ -91,7 +91,7 @@ struct outbox_floor {
 };
 
 struct outbox_window {
-	struct amqp_channel *channel, *probe;
+	struct amqp_channel *channel, *probe;	/* probe: NULL until it is needed */
 	struct row_list ready, issued, suspects, probes;
 	struct row_list orphans;	/* unconfirmed rows of an earlier session */
 	size_t issued_bytes;
@@ -132,7 +132,7 @@ struct outbox {
 	struct database_user user;
 	struct amqp_publisher *publisher;
 	struct stats_page *page;	/* never NULL */
-	struct stats_page own_page;	/* where there is no file */
+	struct stats_page *own_page;	/* where there is no file */
 	struct log_context context;
 	unsigned number, checks;	/* in the names of prepared statements */
 

@@ -293,11 +293,16 @@ issue(struct outbox *o, struct row *row, bool probe)
 	return ISSUE_DONE;
 }
 
+static const struct amqp_channel_events channel_events = { .ready = channel_ready, .outcome = channel_outcome, .down = channel_down };
+static const struct amqp_channel_events probe_events = { .ready = channel_ready, .outcome = probe_outcome, .down = probe_down };
+
 static void
 issue_probes(struct outbox *o, struct clock_mono now)
 {
 	struct outbox_window *w = &o->window;
 
+	if (w->probe == NULL && (w->suspects.head != NULL || w->probes.head != NULL))
+		w->probe = amqp_channel_new(o->publisher, &probe_events, o);	/* most outboxes never need one */
 	while (w->probed == NULL && (w->suspects.head != NULL || w->probes.head != NULL) && amqp_channel_ready(w->probe) && outbox_may_issue(o, now)) {
 		struct row_list *list = w->suspects.head != NULL ? &w->suspects : &w->probes;
 		enum row_state state = list == &w->suspects ? ROW_SUSPECT : ROW_PROBE;
@@ -351,9 +356,6 @@ outbox_publish_work(struct outbox *o, struct clock_mono now)
 	}
 }
 
-static const struct amqp_channel_events channel_events = { .ready = channel_ready, .outcome = channel_outcome, .down = channel_down };
-static const struct amqp_channel_events probe_events = { .ready = channel_ready, .outcome = probe_outcome, .down = probe_down };
-
 static bool
 is_overdue(const struct row *row, struct clock_mono now)
 {
@@ -378,7 +380,6 @@ outbox_publish_tick(struct outbox *o, struct clock_mono now)
 		log_warning("the broker did not confirm a single event for %d s: it is published again on a new channel", CONFIRM_MS / 1000);
 		amqp_channel_free(&w->probe);
 		probe_down(o, &error);
-		w->probe = amqp_channel_new(o->publisher, &probe_events, o);
 	}
 }
 
@@ -388,7 +389,6 @@ outbox_publish_init(struct outbox *o)
 	row_message_maker_init(&o->window.maker, o->config->name, &o->exchange, &o->routing_key, (size_t)o->config->max_body_bytes);
 	row_message_maker_init(&o->window.router, o->config->name, &o->exchange, &o->routing_key, (size_t)o->config->max_body_bytes);
 	o->window.channel = amqp_channel_new(o->publisher, &channel_events, o);
-	o->window.probe = amqp_channel_new(o->publisher, &probe_events, o);
 }
 
 /* The rows themselves are gone already, or orphans. */

@@ -51,8 +51,9 @@ int64_t
 row_created_s(const struct row *row)
 {
 	const char *text = row->columns[OUTBOX_CREATED].data;
+	long long created = text == NULL ? 0 : strtoll(text, NULL, 10);
 
-	return text == NULL ? 0 : strtoll(text, NULL, 10);
+	return created < 0 ? 0 : created;	/* AMQP knows no time before 1970 */
 }
 
 void
