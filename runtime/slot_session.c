@@ -182,14 +182,12 @@ end_predecessor(struct slot_session *s, struct pg_error *error)
 	return 0;
 }
 
-/* Through a pooler in transaction mode, transactions may run in different backends. -1: they do,
- * or another error. */
-static int
-check_pooler(struct slot_session *s, struct pg_error *error)
+int
+slot_session_check_backend(struct slot_session *s, struct pg_error *error)
 {
 	static const char pid_sql[] = "select pg_catalog.pg_backend_pid()";
 
-	for (int i = 0; i < POOLER_LOOKS; i++) {
+	for (int i = 0; i < POOLER_LOOKS && s->pooled; i++) {
 		struct pg_result *result = NULL;
 		char pid[16] = "";
 
@@ -239,7 +237,7 @@ look_around(struct slot_session *s, struct pg_error *error)
 	/* A pooler makes up the pid of the log-in. Whether it pools by transaction shows when
 	 * the real one changes. */
 	s->pooled = strcmp(protocol_pid, pid) != 0;
-	if (s->pooled && check_pooler(s, error) != 0)
+	if (slot_session_check_backend(s, error) != 0)
 		return -1;
 	return s->checks_schema ? schema_check(s->pg, error) : 0;
 }

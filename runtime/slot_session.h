@@ -35,6 +35,8 @@ void	slot_session_close(struct slot_session *) ATTR_NONNULL;
 enum pg_answer slot_session_next(struct slot_session *, struct pg_result **, struct pg_error *) ATTR_NONNULL;
 /* Ends a transaction that failed. -1: lost. */
 int	slot_session_roll_back(struct slot_session *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
+/* Through a pooler in transaction mode, transactions run in different backends. -1: they do, or another error. */
+int	slot_session_check_backend(struct slot_session *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
 /* The backend behind a pooler is another one: text for the log and the runner. */
 void	slot_session_pooler_error(struct pg_error *) ATTR_NONNULL;
 #endif

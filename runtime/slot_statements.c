@@ -7,6 +7,7 @@
 
 #include "runtime/slot_sql.h"
 #include "util/arena.h"
+#include "util/random.h"
 
 #define CLAIM "insert into pawl.inbox (consumer, message_id) select $1, unnest($2::text[])"
 
@@ -34,6 +35,8 @@ slot_statements_init(struct slot_statements *s, bool claims)
 	memset(s, 0, sizeof(*s));
 	s->queue_end = &s->queue;
 	s->claims = claims;
+	(void)snprintf(s->prefix, sizeof(s->prefix), "pawl_%08llx_",
+	    (unsigned long long)random_u64() & 0xffffffff);
 	for (size_t i = 0; i < OWN_COUNT; i++) {
 		s->own[i].text = xstrdup(own_text[i]);
 		s->own[i].len = strlen(own_text[i]);
@@ -302,7 +305,7 @@ slot_statements_prepare(
 	(void)send_doomed(s, session->pg);
 	for (struct slot_statement *statement = queue; statement != NULL;
 	     statement = statement->next) {
-		(void)snprintf(statement->name, sizeof(statement->name), "p%llu",
+		(void)snprintf(statement->name, sizeof(statement->name), "%s%llu", s->prefix,
 		    (unsigned long long)++s->last_name);
 		if (pg_send_prepare(session->pg, statement->name, statement->text) != 0 ||
 		    pg_send_describe(session->pg, statement->name) != 0 ||

@@ -1,9 +1,10 @@
 /*
  * slot_statements.h - the texts that handlers record, as prepared statements of this session.
  *
- * A text is prepared once per session, before the transaction that uses it begins, so that a bad
- * one never costs a batch. At most 256 are kept between batches; the longest unused go first. Names
- * are never used twice.
+ * A text is prepared once per session, before the transaction that uses it begins, so that a bad one
+ * never costs a batch. At most 256 are kept between batches; the longest unused go first. Names are
+ * never used twice, and no two slots have the same: behind a pooler that gives one backend to several,
+ * a wrong statement would be worse than none.
  */
 #ifndef PAWL_RUNTIME_SLOT_STATEMENTS_H
 #define PAWL_RUNTIME_SLOT_STATEMENTS_H
@@ -24,7 +25,7 @@ enum slot_statement_state {
 struct slot_statement {
 	char *text;
 	size_t len;
-	char name[16];			/* at the server */
+	char name[40];			/* at the server */
 	enum slot_statement_state state;
 	int params;			/* number of $n, once prepared */
 	uint64_t used;			/* when it was used last, counted in uses of any */
@@ -43,6 +44,7 @@ struct slot_statements {
 	bool failed;			/* there are failed ones to forget */
 	uint64_t uses;
 	uint64_t last_name;
+	char prefix[20];		/* of names */
 };
 
 void	slot_statements_init(struct slot_statements *, bool claims) ATTR_NONNULL;

@@ -442,7 +442,8 @@ prepare(struct slot_transaction *t, const struct group *g, struct pg_error *erro
 static int
 prepare_again(struct slot_transaction *t, const struct group *g, struct pg_error *error)
 {
-	if (slot_session_roll_back(t->session, error) != 0)
+	if (slot_session_roll_back(t->session, error) != 0 ||
+	    slot_session_check_backend(t->session, error) != 0)
 		return -1;
 	if (pg_query(t->session->pg, t->session->patience_ms, NULL, error, "deallocate all", 0,
 		NULL) != 0)

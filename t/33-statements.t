@@ -65,7 +65,7 @@ ends('vacuum t', 'retry:sql_25001');
 is($db->value("select count(*) from t"), 2, 'nothing else has come in');
 
 # The cache
-my $prepared = [ sql => q(insert into seen (what, value) select 'count', count(*) from pg_prepared_statements where name like 'p%') ];
+my $prepared = [ sql => q(insert into seen (what, value) select 'count', count(*) from pg_prepared_statements where name like 'pawl_%') ];
 my @many = map { good("c$_", [ sql => "insert into t values ($_, \$1)", 'x' ]) } 1000 .. 1399;
 is(scalar(grep { $_->{outcome} eq 'done' } $driver->batch($slot, @many)), 400, 'a batch with 400 different texts');
 $driver->batch($slot, good('count', $prepared));
@@ -81,7 +81,7 @@ for my $round (1 .. 3) {
 }
 $driver->batch($slot, good('count2', $prepared, [ sql => q(insert into seen (what, value) select 'name', name from pg_prepared_statements where statement = 'insert into effects (key) values ($1)') ]));
 is($db->value(q(select count(*) from seen where what = 'name')), 1, 'the text that is always used is prepared once');
-cmp_ok($db->value(q(select substr(value, 2)::int from seen where what = 'name')), '<', 100, 'and was not prepared again');
+cmp_ok($db->value(q(select substring(value from '_([0-9]+)$')::int from seen where what = 'name')), '<', 100, 'and was not prepared again');
 
 # The same address, another text; two statements whose texts share a place in the cache
 $driver->batch($slot, map { good("addr$_", [ sql => 'insert into seen (key, what) values (\'addr\', \'' . ('a' x ($_ % 3)) . "$_')" ]) } 1 .. 50);

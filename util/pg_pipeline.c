@@ -38,7 +38,10 @@ pg_send_sync(struct pg *pg)
 #ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
 	return sent(pg, PQsendPipelineSync(pg->conn));
 #else
-	return sent(pg, PQpipelineSync(pg->conn));
+	if (sent(pg, PQpipelineSync(pg->conn)) != 0)
+		return -1;
+	pg_flush(pg);		/* it has been: this is to know whether something is left */
+	return 0;
 #endif
 }
 
