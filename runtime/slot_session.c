@@ -39,6 +39,7 @@ slot_session_init(struct slot_session *s, const struct slot_setup *setup)
 		"statement_timeout", statement,
 		"lock_timeout", lock,
 		"idle_in_transaction_session_timeout", idle,
+		"idle_session_timeout", "0",		/* waiting for work is our trade */
 		"client_connection_check_interval", check,
 		"tcp_user_timeout", tcp,
 		"standard_conforming_strings", "on",

@@ -50,9 +50,9 @@ is(outcomes($driver->batch($slot, good('early'))), 'done', 'and works');
 
 # Settings
 $driver->batch($slot, Pawl::Slot::script('settings', map { [ sql => 'insert into seen (what, value) values ($1, current_setting($1))', $_ ] }
-	qw(statement_timeout lock_timeout idle_in_transaction_session_timeout client_connection_check_interval synchronous_commit transaction_isolation application_name client_encoding)));
+	qw(statement_timeout lock_timeout idle_session_timeout idle_in_transaction_session_timeout client_connection_check_interval synchronous_commit transaction_isolation application_name client_encoding)));
 my %value = map { $_->[0] => $_->[1] } $db->query('select what, value from seen');
-is_deeply(\%value, { statement_timeout => '27s', lock_timeout => '15s', idle_in_transaction_session_timeout => '30s', client_connection_check_interval => '1s',
+is_deeply(\%value, { statement_timeout => '27s', lock_timeout => '15s', idle_session_timeout => 0, idle_in_transaction_session_timeout => '30s', client_connection_check_interval => '1s',
 	synchronous_commit => 'on', transaction_isolation => 'read committed', application_name => 'pawl-slot s', client_encoding => 'UTF8' }, 'settings of the session');
 
 # Idle, and gone
