@@ -65,7 +65,7 @@ $worker->wait_log(qr/draining/);
 $worker->signal('TERM');
 wait_for { !$worker->running } 'a second TERM ends it at once', 1.5;
 is($worker->status, 0, 'with status 0');
-wait_for { !grep { -e "/proc/$_->{pid}" } @slots } 'and its slots';
+wait_for { !grep { Pawl::Process::lives($_->{pid}) } @slots } 'and its slots';
 $vhost->amqp->purge('work');
 $fake->forget;
 

@@ -89,7 +89,7 @@ my ($other) = runner('two');
 my @slots = grep { $_->{parent} == $old } $worker->slots;
 kill('KILL', $old);
 wait_for { my ($new) = runner('one'); $new && $new != $old } 'a runner that is killed is started again';
-wait_for { !grep { -e "/proc/$_->{pid}" && read_file("/proc/$_->{pid}/stat") !~ /\) Z/ } @slots } 'its slots have ended with it';
+wait_for { !grep { Pawl::Process::lives($_->{pid}) } @slots } 'its slots have ended with it';
 works('one', 'the new one works');
 is((runner('two'))[0], $other, 'the other runner has noticed nothing');
 wait_for { consumers('one') == 1 } 'the queue has one consumer';
@@ -146,7 +146,7 @@ wait_for { scalar grep { $_->{body} eq 'sleep 20' } $fake->handled } 'in the mid
 my @all = $worker->children;
 $worker->stop;
 hears(qr/STOPPING=1/, 'TERM: systemd hears STOPPING=1');
-is(scalar(grep { -e "/proc/$_->{pid}" } @all), 0, 'nothing is left behind');
+is(scalar(grep { Pawl::Process::lives($_->{pid}) } @all), 0, 'nothing is left behind');
 $vhost->amqp->purge('one');
 
 # SIGKILL of the master takes all with it.
@@ -154,7 +154,7 @@ $worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config)
 wait_for { consumers('one') && consumers('three') } 'another one works';
 @all = $worker->children;
 $worker->kill;
-wait_for { !grep { -e "/proc/$_->{pid}" && read_file("/proc/$_->{pid}/stat") !~ /\) Z/ } @all } 'a killed master leaves nothing behind';
+wait_for { !grep { Pawl::Process::lives($_->{pid}) } @all } 'a killed master leaves nothing behind';
 
 # --drain of several queues.
 send_to($_, ('done') x 5) for qw(one three);

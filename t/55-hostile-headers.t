@@ -53,7 +53,7 @@ queues: {
 };
 END
 my $worker = start_program('pawl-worker', '-c', $config);
-$worker->allow_log(qr/level=warning.*(dead|unknown_type)/);
+$worker->allow_log(qr/level=warning.*(becomes a dead letter|cannot be decoded)/);
 wait_consumer($vhost, 'work');
 my @before = map { $_->{pid} } $worker->children;
 
@@ -67,17 +67,26 @@ for my $type (qw(Seen Unknown)) {
 	$vhost->publish(routing_key => 'work', type => $type, message_id => "$type plain");
 }
 note("the broker refused $_: $refused{$_}") for sort keys %refused;
-my @expected = grep { !$refused{$_} } map { "Seen $_" } 'plain', 'every type', sort keys %hostile;
-wait_for { $db->value('select count(*) from seen') >= @expected } 'all messages of the known type have their effect';
-is_deeply([ sort $db->column('select id from seen') ], [ sort @expected ], 'each of them');
+# rabbitmq-c decodes no tables nested deeper than 100 from 0.14 on. Such a message is rejected into the dead letter queue.
+my @deep = grep { !$refused{$_} } map { ("Seen $_", "Unknown $_") } grep { /nested/ } keys %hostile;
+my %deep = map { $_ => 1 } @deep;
+my @expected = grep { !$refused{$_} && !$deep{$_} } map { "Seen $_" } 'plain', 'every type', keys %hostile;
+my $effects = sub { [ sort grep { !$deep{$_} } $db->column('select id from seen') ] };
+wait_for { @{ $effects->() } >= @expected } 'all messages of the known type have their effect';
+is_deeply($effects->(), [ sort @expected ], 'each of them');
 is($db->value(q(select l from seen where id = 'Seen every type')), '-9223372036854775808', 'a 64-bit header comes as text');
 is($db->value(q(select t from seen where id = 'Seen every type')), 'true', 'a boolean header comes as text');
 
 my @dead = map { s/^Seen/Unknown/r } @expected;
-wait_for { $vhost->count('work.dead') >= @dead } 'all messages of the unknown type are dead letters';
+wait_for { $vhost->count('work.dead') + $db->value('select count(*) from seen') >= @dead + @expected + @deep } 'all others are dead letters', 60;
 my %dead = map { $_->{message_id} => $_ } $vhost->drain('work.dead');
-is_deeply([ sort keys %dead ], [ sort @dead ], 'each of them');
+is_deeply([ sort grep { !$deep{$_} } keys %dead ], [ sort @dead ], 'those of the unknown type');
 is($dead{$_}{headers}{'x-pawl-reason'}, 'unknown_type', "$_: the reason") for @dead;
+for my $id (sort @deep) {
+	my $done = $db->value("select count(*) from seen where id = '$id'");
+	my $letter = $dead{$id} && $dead{$id}{headers};
+	ok($done xor $letter && ($letter->{'x-pawl-reason'} || $letter->{'x-death'}), "$id: either done or a dead letter with its reason");
+}
 is(length($dead{'Unknown a 120,000 byte string'}{headers}{long} // ''), 120_000, 'a long header is carried on') if $dead{'Unknown a 120,000 byte string'};
 if ($dead{'Unknown every type'}) {
 	my %headers = %{ $dead{'Unknown every type'}{headers} };

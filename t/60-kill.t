@@ -81,7 +81,7 @@ my %act = (
 		my $worker = $program{'pawl-worker'};
 		my @children = map { $_->{pid} } $worker->children;
 		$worker->kill;
-		wait_for { !grep { running($_) } @children } 'nothing outlives the master';
+		wait_for { !grep { Pawl::Process::lives($_) } @children } 'nothing outlives the master';
 		start('pawl-worker');
 		return $worker->pid;
 	},
@@ -93,7 +93,6 @@ my %act = (
 	},
 );
 
-sub running { my ($pid) = @_; open(my $file, '<', "/proc/$pid/stat") or return 0; return readline($file) !~ /^\d+ \(.*\) [ZX]/ }
 # There may be none for a moment, after an earlier kill.
 sub kill_one
 {

@@ -116,6 +116,14 @@ sub title_of
 	return $title;
 }
 
+# Whether a process is there, whoever started it. One that waits for somebody to take its status is not.
+sub lives
+{
+	my ($pid) = @_;
+	open(my $file, '<', "/proc/$pid/stat") or return 0;
+	return (readline($file) // '') =~ /^\d+ \(.*\) [^ZX]/s;
+}
+
 # Its descendants as pid => { name, parent }: runners and slots by the name of their program or title.
 sub children
 {
