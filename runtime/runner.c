@@ -100,11 +100,15 @@ drain(struct runner *r, const char *why)
 static void
 retire(struct runner *r)
 {
+	bool paused = r->state == RUNNER_STATE_PAUSED;
+
 	if (ending(r))
 		return;
 	r->retired = true;
 	set_state(r, RUNNER_STATE_RETIRING, "a runner with a newer configuration has taken over");
 	cancel(r);
+	if (paused)
+		runner_give_back_unstarted(r);
 }
 
 static void
@@ -480,7 +484,7 @@ runner_run(const struct runner_options *options)
 	loop_timer_init(&r.tick, r.loop, tick, &r);
 	loop_timer_init(&r.deadline, r.loop, deadline_passed, &r);
 	loop_timer_init(&r.no_slot, r.loop, pause_consuming, &r);
-	loop_timer_init(&r.ack_outliers, r.loop, deliveries_ack_aged, &r);
+	loop_timer_init(&r.outliers, r.loop, deliveries_look_at_outliers, &r);
 	if (options->control_fd >= 0)
 		r.control = loop_watch(r.loop, options->control_fd, LOOP_READ, on_control, &r);
 	runner_dead_init(&r);

@@ -96,10 +96,22 @@ runner_delivered(void *arg)
 
 /* ---- again ---- */
 
+/* Only this process knows who is charged or under suspicion: who is waits out a pause here, else
+ * the broker would hand it out as if nothing had been. */
+static bool
+stays(const struct runner *r, const struct delivery *d)
+{
+	bool marked = d->crashes > 0 || (d->flags & DELIVERY_ALONE) != 0;
+
+	if ((d->flags & DELIVERY_STALE) != 0)
+		return false;
+	return runner_hands_out(r) || (r->state == RUNNER_STATE_PAUSED && marked);
+}
+
 void
 runner_requeue(struct runner *r, struct delivery *d)
 {
-	if ((d->flags & DELIVERY_STALE) != 0 || !runner_hands_out(r)) {
+	if (!stays(r, d)) {
 		delivery_give_back(r, &d);
 		return;
 	}
@@ -138,7 +150,7 @@ runner_hold(struct runner *r, struct delivery *d, int64_t ms)
 {
 	struct held *h;
 
-	if ((d->flags & DELIVERY_STALE) != 0 || !runner_hands_out(r)) {
+	if (!stays(r, d)) {
 		delivery_give_back(r, &d);
 		return;
 	}
@@ -160,10 +172,16 @@ runner_hold(struct runner *r, struct delivery *d, int64_t ms)
 static void
 give_back_queue(struct runner *r, struct delivery_queue *q)
 {
+	struct delivery_queue all = *q;
 	struct delivery *d;
 
-	while ((d = delivery_queue_pop(q)) != NULL)
-		delivery_give_back(r, &d);
+	*q = (struct delivery_queue){ 0 };
+	while ((d = delivery_queue_pop(&all)) != NULL) {
+		if (stays(r, d))
+			delivery_queue_push(q, d);
+		else
+			delivery_give_back(r, &d);
+	}
 }
 
 void
@@ -172,9 +190,13 @@ runner_give_back_unstarted(struct runner *r)
 	give_back_queue(r, &r->shared);
 	for (unsigned i = 0; i < r->slot_count; i++)
 		give_back_queue(r, &r->slots[i].queue);
-	while (r->held != NULL) {
-		struct delivery *d = runner_unhold(r->held);
+	for (struct held *h = r->held, *next; h != NULL; h = next) {
+		struct delivery *d = h->delivery;
 
+		next = h->next;
+		if (stays(r, d))
+			continue;
+		runner_unhold(h);
 		delivery_give_back(r, &d);
 	}
 }
@@ -290,6 +312,18 @@ wants_batch(struct runner_slot *s, size_t shared_most)
 	    (s->batches[0]->head.batch.flags & FRAME_BATCH_ALONE) != 0)
 		return false;
 	return count >= (r->queue->batch + 1) / 2 || bytes >= RUNNER_BATCH_BYTES / 2;
+}
+
+bool
+runner_has_idle_slot(const struct runner *r)
+{
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		const struct runner_slot *s = &r->slots[i];
+
+		if (s->state == SLOT_READY && s->flying == 0 && s->queue.count + r->shared.count == 0)
+			return true;
+	}
+	return false;
 }
 
 static void

@@ -87,7 +87,7 @@ struct delivery_ring {			/* tags of one channel, without gaps: [first, next) is 
 	uint64_t first, next, mask;	/* first: at least 1; tags start there */
 	size_t unsettled;		/* deliveries; completed ones do not count */
 	size_t done;			/* completed ones that are not acked */
-	uint64_t aged;			/* completed ones up to this tag have waited for the prefix long enough */
+	struct clock_mono moved;	/* when the completed prefix grew last, or the first one behind a gap was completed */
 	unsigned generation;
 	bool dirty;			/* something was settled since the last ack */
 };
@@ -198,7 +198,7 @@ struct runner {
 	struct clock_mono last_delivery;
 	struct clock_mono wall_read;	/* the round in which wall was read */
 	struct clock_wall wall;
-	struct loop_timer ack_outliers;
+	struct loop_timer outliers;
 
 	struct runner_slot *slots;
 	unsigned slot_count, slots_ready;
@@ -230,7 +230,7 @@ void	delivery_give_back(struct runner *, struct delivery **) ATTR_NONNULL;	/* to
 void	deliveries_open(struct runner *, unsigned generation) ATTR_NONNULL;	/* a new channel */
 void	deliveries_lost(struct runner *) ATTR_NONNULL;		/* the channel is gone */
 void	deliveries_ack(struct runner *) ATTR_NONNULL;		/* what was completed in this round */
-void	deliveries_ack_aged(void *runner) ATTR_NONNULL;	/* a timer's: outliers that waited in vain */
+void	deliveries_look_at_outliers(void *runner) ATTR_NONNULL;	/* a timer's */
 void	deliveries_ack_all(struct runner *) ATTR_NONNULL;	/* outliers as well */
 void	deliveries_release(struct runner *) ATTR_NONNULL;
 void	delivery_queue_push(struct delivery_queue *, struct delivery *) ATTR_NONNULL;
@@ -249,7 +249,8 @@ void	runner_requeue(struct runner *, struct delivery *) ATTR_NONNULL;	/* to its 
 void	runner_hold(struct runner *, struct delivery *, int64_t ms) ATTR_NONNULL;	/* snoozed; takes it */
 struct delivery *runner_unhold(struct held *) ATTR_NONNULL;
 void	runner_dispatch(struct runner *) ATTR_NONNULL;		/* give idle slots what is ready */
-void	runner_give_back_unstarted(struct runner *) ATTR_NONNULL;	/* queued and held ones */
+bool	runner_has_idle_slot(const struct runner *) ATTR_NONNULL;	/* one that could work and has got nothing */
+void	runner_give_back_unstarted(struct runner *) ATTR_NONNULL;	/* queued and held ones; in a pause, marked ones stay */
 void	runner_give_back_overdue(struct runner *) ATTR_NONNULL;	/* held without work for a third of consumer_timeout */
 
 /* runner_slots.c: life of the processes */
@@ -273,7 +274,7 @@ struct batch *runner_slot_take_batch(struct runner_slot *, unsigned position) AT
 
 /* runner_results.c */
 void	runner_result(struct runner_slot *, struct slice payload) ATTR_NONNULL;	/* a RESULT frame */
-void	runner_slot_lost(struct runner_slot *, enum slot_end, const char *how, const struct desk_view *) ATTR_NONNULL;	/* its batches */
+bool	runner_slot_lost(struct runner_slot *, enum slot_end, const char *how, const struct desk_view *) ATTR_NONNULL;	/* its batches; true: one is charged */
 void	runner_charge(struct runner *, struct delivery *, bool timed_out, const char *text) ATTR_NONNULL;	/* takes it */
 void	runner_count(struct runner *, const struct delivery *, enum stats_outcome) ATTR_NONNULL;
 

@@ -82,11 +82,11 @@ fatal_batch(const struct runner_slot *s, const struct desk_view *view, enum susp
 	return 0;
 }
 
-static void
+static bool
 batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, uint32_t index,
     enum slot_end end, const char *how)
 {
-	bool alone = (b->head.batch.flags & FRAME_BATCH_ALONE) != 0;
+	bool alone = (b->head.batch.flags & FRAME_BATCH_ALONE) != 0, charged = false;
 
 	for (uint32_t i = 0; i < BATCH_COUNT(b); i++) {
 		struct delivery *d = b->members[i];
@@ -95,31 +95,36 @@ batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, uint32_t
 			d->flags |= DELIVERY_MAYBE;	/* committed, perhaps, but not answered */
 		if (suspicion == SUSPECT_ONE && i == index) {
 			charge_death(r, d, true, end == SLOT_END_TIMEOUT, how);
+			charged = true;
 		} else if (suspicion == SUSPECT_ALL && alone) {
 			charge_death(r, d, false, false, how);
+			charged = true;
 		} else {
 			if (suspicion == SUSPECT_ALL)
 				d->flags |= DELIVERY_ALONE;
 			runner_requeue(r, d);
 		}
 	}
+	return charged;
 }
 
-void
+bool
 runner_slot_lost(struct runner_slot *s, enum slot_end end, const char *how,
     const struct desk_view *view)
 {
 	enum suspicion suspicion = SUSPECT_ALL;
 	unsigned fatal = 0;
+	bool charged = false;
 
 	if (end != SLOT_END_HOSTILE)		/* who lies on the socket lies on the desk */
 		fatal = fatal_batch(s, view, &suspicion);
 	if (end == SLOT_END_BLAMELESS)
 		suspicion = SUSPECT_NONE;
 	for (unsigned i = 0; s->flying > 0; i++)
-		batch_lost(s->runner, runner_slot_take_batch(s, 0),
+		charged |= batch_lost(s->runner, runner_slot_take_batch(s, 0),
 		    i == fatal ? suspicion : SUSPECT_NONE, view->index, end, how);
 	s->behind = false;
+	return charged;
 }
 
 /* ---- answers ---- */

@@ -1,7 +1,8 @@
 /*
  * runner_slots.c - the slots' processes: started, watched, killed, reaped, started again.
  *
- * While slots die before they have finished anything, new ones of the queue wait longer and longer.
+ * While slots die before they have finished anything, and no message is to blame, new ones of the
+ * queue wait longer and longer.
  * A slot that is in a handler for longer than the queue's timeout is killed; one that shows no sign
  * of life elsewhere as well, much later: the database phase is bounded by the server's own
  * timeouts. In the runner; warns of each death, with growing pauses.
@@ -336,13 +337,16 @@ close_slot(struct runner_slot *s)
 	loop_timer_stop(&s->watchdog);
 }
 
+/* A death that a message is charged with says nothing about the next slot, and crash_attempts
+ * bounds how many there are: the delay does not grow. */
 static void
-throttle(struct runner *r)
+throttle(struct runner *r, bool charged)
 {
 	struct clock_mono now = clock_mono_now();
 
 	if (r->pool_not_before.ns <= now.ns)	/* deaths at the same time count once */
-		r->pool_not_before = clock_mono_after_ms(now, backoff_next_ms(&r->pool));
+		r->pool_not_before = clock_mono_after_ms(now,
+		    charged ? POOL_FIRST_MS : backoff_next_ms(&r->pool));
 }
 
 static enum slot_end
@@ -368,6 +372,7 @@ reaped(struct runner_slot *s, int status)
 	int pid = (int)s->pid;
 	struct desk_view view;
 	enum slot_end end;
+	bool charged;
 	char how[64];
 
 	spawn_status_text(status, how, sizeof(how));
@@ -385,11 +390,11 @@ reaped(struct runner_slot *s, int status)
 		if (!s->refused && was != SLOT_KILLED)
 			log_complain(&r->slot_death, LOG_LEVEL_WARNING, "slot %u (pid %d) %s%s",
 			    s->index, pid, how, s->finished ? "" : " before it had finished anything");
-		if (!s->finished)
-			throttle(r);
 	}
 	close_slot(s);
-	runner_slot_lost(s, end, how, &view);
+	charged = runner_slot_lost(s, end, how, &view);
+	if (!orderly && !s->finished)
+		throttle(r, charged);
 	again_later(s, 0);
 }
 

@@ -123,6 +123,18 @@ wait_for { $letter = $vhost->get('work.dead') } 'a handler that calls exit() is 
 like($letter->{headers}{'x-pawl-text'}, qr/exited with 0/, 'its text');
 settled('the others are done');
 
+# More killers in a row than a growing pause between slots would leave time for.
+my @killers = send_all(('die') x 8);
+my @good = send_all(('done') x 3);
+start();
+wait_for { $vhost->count('work.dead') == 8 } 'eight killers in a row become dead letters';
+wait_handled($good[2], 1, 'what follows them is handled');
+settled('the others are done');
+my %reason = map { $_->{message_id} => $_->{headers}{'x-pawl-reason'} } map { $vhost->get('work.dead') } @killers;
+is_deeply(\%reason, { map { $_ => 'crashed' } @killers }, 'each of the killers once, charged');
+is(scalar $fake->handled($_), 2, "$_ was tried twice") for @killers;
+$fake->forget;
+
 # SIGKILL from outside, while idle: nobody is charged, a new slot comes.
 start();
 @ids = send_all('done');
