@@ -12,7 +12,11 @@
 #include "runtime/runner_internal.h"
 #include "util/fault.h"
 
-enum { OUTLIER_MS = 50, RING_ROOM = 1024, TAG_JUMP_MAX = 1 << 20 };
+enum {
+	OUTLIER_MS = 50,		/* how often completed messages behind a gap are looked at */
+	PREFIX_STUCK_MS = 2000,
+	RING_ROOM = 1024, TAG_JUMP_MAX = 1 << 20
+};
 
 struct delivery delivery_done;
 
@@ -130,7 +134,6 @@ ring_reset(struct delivery_ring *ring, unsigned generation)
 {
 	ring->first = ring->next = 1;
 	ring->unsettled = ring->done = 0;
-	ring->aged = 0;
 	ring->dirty = false;
 	ring->generation = generation;
 }
@@ -235,7 +238,7 @@ deliveries_lost(struct runner *r)
 		forget(r, &d);
 	}
 	ring_reset(ring, ring->generation);
-	loop_timer_stop(&r->ack_outliers);
+	loop_timer_stop(&r->outliers);
 }
 
 /* ---- acks ---- */
@@ -269,13 +272,11 @@ ack(struct runner *r, uint64_t tag, bool multiple)
 }
 
 static void
-ack_outliers(struct runner *r, uint64_t up_to)
+ack_outliers(struct runner *r)
 {
 	struct delivery_ring *ring = &r->ring;
 
-	if (up_to >= ring->next)
-		up_to = ring->next - 1;
-	for (uint64_t tag = ring->first; ring->done > 0 && tag <= up_to; tag++) {
+	for (uint64_t tag = ring->first; ring->done > 0 && tag < ring->next; tag++) {
 		struct delivery **at = ring_at(ring, tag);
 
 		if (*at != &delivery_done)
@@ -286,11 +287,7 @@ ack_outliers(struct runner *r, uint64_t up_to)
 	}
 }
 
-/*
- * Called once per round. Two slots that work on interleaved tags complete each other's prefix
- * within a batch's time; only what waits longer than that, because something before it takes its
- * time, or what uses up the prefetch, is worth an ack of its own.
- */
+/* Called once per round. */
 void
 deliveries_ack(struct runner *r)
 {
@@ -301,28 +298,36 @@ deliveries_ack(struct runner *r)
 		return;
 	ring->dirty = false;
 	last = take_prefix(ring);
-	if (last != 0)
+	if (last != 0) {
 		ack(r, last, true);
-	if (ring->done >= (size_t)r->queue->prefetch / 2 + 1)
-		ack_outliers(r, UINT64_MAX);
-	if (ring->done == 0)
-		loop_timer_stop(&r->ack_outliers);
-	else if (!loop_timer_running(&r->ack_outliers)) {
-		ring->aged = ring->next - 1;
-		loop_timer_set_ms(&r->ack_outliers, OUTLIER_MS);
+		ring->moved = loop_now(r->loop);
+	}
+	if (ring->done == 0) {
+		loop_timer_stop(&r->outliers);
+	} else if (!loop_timer_running(&r->outliers)) {
+		ring->moved = loop_now(r->loop);
+		loop_timer_set_ms(&r->outliers, OUTLIER_MS);
 	}
 }
 
+/*
+ * Slots that work on interleaved tags complete each other's prefix within a batch's time. An ack
+ * for each message costs us a system call and the broker much more, so it has to be worth it: a
+ * slot is idle because the broker may not deliver more, or the prefix has not moved for long and
+ * a crash now would have a lot done again.
+ */
 void
-deliveries_ack_aged(void *arg)
+deliveries_look_at_outliers(void *arg)
 {
 	struct runner *r = arg;
 	struct delivery_ring *ring = &r->ring;
+	bool full = ring->unsettled + ring->done >= r->queue->prefetch;
 
-	ack_outliers(r, ring->aged);
-	ring->aged = ring->next - 1;
+	if ((full && runner_has_idle_slot(r)) ||
+	    clock_ms_between(ring->moved, loop_now(r->loop)) >= PREFIX_STUCK_MS)
+		ack_outliers(r);
 	if (ring->done > 0)
-		loop_timer_set_ms(&r->ack_outliers, OUTLIER_MS);
+		loop_timer_set_ms(&r->outliers, OUTLIER_MS);
 }
 
 void
@@ -330,8 +335,8 @@ deliveries_ack_all(struct runner *r)
 {
 	r->ring.dirty = true;
 	deliveries_ack(r);
-	ack_outliers(r, UINT64_MAX);
-	loop_timer_stop(&r->ack_outliers);
+	ack_outliers(r);
+	loop_timer_stop(&r->outliers);
 }
 
 /* What slots had goes with their batches; everything else is in the ring. */
