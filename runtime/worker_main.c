@@ -2,6 +2,7 @@
  * worker_main.c - pawl-worker: options, configuration, check, then the master or (--queue) one
  * runner without a master.
  */
+#include <sys/prctl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include "common/program.h"
 #include "runtime/master.h"
 #include "runtime/runner.h"
+#include "util/log.h"
 #include "util/spawn.h"
 
 enum option {
@@ -135,6 +137,20 @@ run_alone(const struct worker *w, struct config *config)
 	return code;
 }
 
+/*
+ * Handlers run as the same user: without this they could read the broker's password out of the
+ * master's and the runners' environment and memory. Children inherit it, but exec ends it: slots
+ * leave cores and can be debugged. The leak checker of sanitizers has to trace its own process.
+ */
+static void
+hide_secrets(void)
+{
+#ifndef __SANITIZE_ADDRESS__
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
+		log_warning("handlers may be able to read the broker's password: prctl: %m");
+#endif
+}
+
 int
 main(int argc, char **argv)
 {
@@ -150,6 +166,7 @@ main(int argc, char **argv)
 	    option_table, ARRAY_SIZE(option_table), set_option, &w);
 	check_usage(&w, argc, argv, operand);
 	log_init("pawl-worker", w.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	hide_secrets();
 	if (w.test)
 		return check_file(w.file, NULL);
 	config = program_config(w.file);
