@@ -30,6 +30,8 @@ enum {
 	RUNNER_DRAINED_MS = 3000,		/* --drain: consuming, nothing in hand and nothing delivered for so long = empty */
 	RUNNER_SERIALIZE_MS = 60000,		/* after a deadlock, all slots of the queue take its lock first */
 	RUNNER_SNOOZE_MS = 1000,		/* PAWL_SNOOZE without a delay of its own */
+	RUNNER_ENVIRONMENT_FIRST_MS = 1000, RUNNER_ENVIRONMENT_MOST_MS = 60000,	/* held after the environment failed it alone */
+	RUNNER_ENVIRONMENT_DEAD = 5,		/* so often, while others were done in between: dead letter "environment" */
 	RUNNER_COUNT_ALONE = 20,		/* delivered oftener than this: goes out alone */
 	RUNNER_COUNT_DEAD = 1000,		/* oftener than this: dead letter "redelivered" */
 	RUNNER_CODE_MAX = 64, RUNNER_TEXT_MAX = 4096	/* bytes of a reason's code and text in a dead letter */
@@ -76,6 +78,9 @@ struct delivery {			/* one malloc: this, the message as slots get it, the proper
 	uint16_t crashes;		/* times that it was charged */
 	uint32_t returns;		/* how often the broker says it came back */
 	uint32_t properties_len;	/* behind the message */
+	uint64_t done_before;		/* the runner's 'done' when the environment failed it last, alone */
+	uint32_t failed_alone;		/* how often that was in all */
+	uint32_t failed_among_done;	/* how often others were done since the time before; the first counts */
 	struct frame_message message;	/* last */
 };
 _Static_assert(offsetof(struct delivery, message) % 8 == 0, "a message stands where its numbers are aligned");
@@ -195,6 +200,7 @@ struct runner {
 	size_t in_slots;		/* deliveries in batches, those of older generations too */
 	size_t bytes;			/* of all deliveries */
 	uint64_t arrivals;
+	uint64_t done;			/* messages that slots have finished, duplicates included */
 	struct clock_mono last_delivery;
 	struct clock_mono wall_read;	/* the round in which wall was read */
 	struct clock_wall wall;

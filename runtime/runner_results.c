@@ -141,10 +141,45 @@ shorten(struct slice s, size_t most)
 	return s;
 }
 
+/*
+ * Alone in its transaction it got an error that blames the environment. If that is true, others
+ * fail as well: nobody is charged, however long it takes. When others were done each time in
+ * between, it is the message. Meanwhile it stands in nobody's way.
+ */
+static void
+failed_alone(struct runner *r, struct delivery *d, struct slice error)
+{
+	int64_t ms = RUNNER_ENVIRONMENT_FIRST_MS;
+
+	for (uint32_t i = 0; i < d->failed_alone && ms < RUNNER_ENVIRONMENT_MOST_MS; i++)
+		ms *= 2;
+	d->failed_alone++;
+	if (d->first_failed_ms == 0)
+		d->first_failed_ms = clock_wall_now().ms;
+	if (d->failed_among_done == 0 || r->done > d->done_before)
+		d->failed_among_done++;
+	d->done_before = r->done;
+	if (d->failed_among_done < RUNNER_ENVIRONMENT_DEAD)
+		runner_hold(r, d, ms < RUNNER_ENVIRONMENT_MOST_MS ? ms : RUNNER_ENVIRONMENT_MOST_MS);
+	else if (error.len > 0)
+		runner_deadf(r, d, "environment", "failed %" PRIu32 " times, alone in its "
+		    "transaction, while other messages were done: %.*s: correct what its "
+		    "statements touch, then retry this letter", d->failed_alone, (int)error.len,
+		    error.data);
+	else
+		runner_deadf(r, d, "environment", "failed %" PRIu32 " times, alone in its "
+		    "transaction, while other messages were done: its statements end the session, "
+		    "wait for a lock that is not released, or fail with an error of the "
+		    "environment (class 08, 53, 57P, 58 or XX, or 25006) each time: look in the "
+		    "database server's log, correct what they touch, then retry this letter",
+		    d->failed_alone);
+}
+
 /* Goes out again. Charged only when it is plain that it is the culprit: alone, and the session
  * went without a word. */
 static void
-unapplied(struct runner *r, struct delivery *d, const struct frame_outcome *o, bool alone)
+unapplied(struct runner *r, struct delivery *d, const struct frame_outcome *o, bool alone,
+    struct slice error)
 {
 	char text[256];
 
@@ -155,6 +190,10 @@ unapplied(struct runner *r, struct delivery *d, const struct frame_outcome *o, b
 		    "message was alone in its transaction, %u times: look in the server's log for "
 		    "what ended it", d->crashes + 1u);
 		runner_charge(r, d, false, text);
+		return;
+	}
+	if ((o->flags & FRAME_OUTCOME_SUSPECT) != 0 && alone) {
+		failed_alone(r, d, error);
 		return;
 	}
 	if ((o->flags & (FRAME_OUTCOME_LOST_SESSION | FRAME_OUTCOME_SUSPECT)) != 0)
@@ -169,6 +208,8 @@ settle(struct runner *r, struct delivery *d, const struct frame_outcome *o,
 	struct slice code = shorten(frame_result_text(result, o->code), RUNNER_CODE_MAX);
 	struct slice text = shorten(frame_result_text(result, o->text), RUNNER_TEXT_MAX);
 
+	if (o->outcome == OUTCOME_DONE || o->outcome == OUTCOME_DUPLICATE)
+		r->done++;
 	switch ((enum outcome)o->outcome) {
 	case OUTCOME_DUPLICATE:
 		runner_count(r, d, (d->flags & DELIVERY_MAYBE) != 0 ? STATS_DONE : STATS_DUPLICATE);
@@ -224,7 +265,8 @@ take_outcomes(struct runner_slot *s, struct batch *b, const struct frame_result 
 
 		if (o->outcome == OUTCOME_UNAPPLIED) {
 			again++;
-			unapplied(r, d, o, alone);
+			unapplied(r, d, o, alone, shorten(frame_result_text(result, o->text),
+			    RUNNER_TEXT_MAX / 2));
 		} else {
 			stats_observe(&r->handlers[d->handler].stats->handle, o->handle_us);
 			settle(r, d, o, result);

@@ -44,7 +44,7 @@ sub open_gate
 	write_file('gate', '');
 	return;
 }
-sub wait_handled { my ($id, $times, $what) = @_; wait_for { $fake->handled($id) >= $times } $what; return }
+sub wait_handled { my ($id, $times, $what, $seconds) = @_; wait_for { $fake->handled($id) >= $times } $what, $seconds; return }
 sub flags_of { my ($id) = @_; return join(' ', map { $_->{flags} & 1 } $fake->handled($id)) }
 sub mates { my ($id) = @_; my ($batch) = map { $_->{batch} } ($fake->handled($id))[-1]; return scalar grep { $_->{batch} == $batch } $fake->handled }
 
@@ -113,6 +113,32 @@ is(flags_of($ids[0]), '0 1 1', 'once in a batch, twice alone');
 wait_handled($ids[0], 4, 'whom the slot suspects goes out again');
 is(flags_of($ids[0]), '0 1 1 1', 'alone');
 settled('until it is done');
+$fake->forget;
+
+# Whom the environment fails alone, each time: as long as nothing else is done, nobody is to blame.
+start();
+@ids = send_all('suspect 99');
+wait_handled($ids[0], 6, 'without others it is tried again and again', 60);
+$worker->stop;
+is($vhost->count('work'), 1, 'and kept');
+is($vhost->count('work.dead'), 0, 'it was not given up');
+$vhost->get('work');
+$fake->forget;
+
+# When others are done in between, it is.
+start();
+@ids = send_all('suspect 99');
+for my $times (2 .. 6) {
+	wait_handled($ids[0], $times, "among others, time $times", 60);
+	my ($other) = send_all('done');
+	wait_handled($other, 1, 'they are done meanwhile');
+}
+wait_for { $letter = $vhost->get('work.dead') } 'it becomes a dead letter';
+settled('and is done with');
+is($letter->{message_id}, $ids[0], 'that one');
+is($letter->{headers}{'x-pawl-reason'}, 'environment', 'its reason');
+like($letter->{headers}{'x-pawl-text'}, qr/^failed 5 times, alone in its transaction, while other messages were done/, 'its text');
+is($letter->{headers}{'x-pawl-crashes'}, 0, 'it is not charged with a crash');
 $fake->forget;
 
 # A slot that leaves.
