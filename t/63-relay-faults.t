@@ -48,4 +48,21 @@ for my $point (qw(relay.before_publish@150 relay.after_confirm@150 relay.before_
 	check('stopped', $from, $o->take);
 	$_->stop for $first, $second;
 }
+
+# Stopped in the middle of issuing: when it goes on, the one message that it was about to send is the last one.
+{
+	my $from = $n + 1;
+	$o->emit_many(3000, 1500, $from);
+	$n += 3000;
+	my $first = $o->relay({ name => 'zombie-1', env => { PAWL_FAULT => 'relay.before_publish:stop@150' } })->allow_log(qr/lost the database session/);
+	$first->wait_log(qr/leading: /);
+	my $second = $o->relay({ name => 'zombie-2' });
+	$second->wait_log(qr/leading: /);
+	$o->wait_empty('zombie: the other one publishes all');
+	check('zombie', $from, $o->take);
+	$first->signal('CONT');
+	$first->wait_log(qr/standing by: /);
+	cmp_ok(scalar($o->take), '<=', 1, 'zombie: it publishes nothing more');
+	$_->stop for $first, $second;
+}
 done_testing;
