@@ -63,4 +63,19 @@ $last = send_one('done');
 wait_for { scalar $fake->handled($last) } 'after a slot that shrank its desk, too';
 $worker->stop;
 is($vhost->count('work') + $vhost->count('work.dead'), 0, 'all are done');
+
+# A handler that began in the future, or before anything did, gets no more time than others.
+my $text = $fake->config($vhost, queue => 'slots = 1;  timeout = "500ms";');
+$config = write_file('short.conf', $text);
+for my $since ('9223372036854775807', '-9223372036854775808', '0') {
+	$worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '--queue', 'work');
+	$worker->allow_log(qr/becomes a dead letter/, qr/slot 0 is killed: /);
+	my $id = send_one("since $since");
+	my $letter;
+	wait_for { $letter = $vhost->get('work.dead') } "a handler since $since is killed";
+	is($letter->{message_id}, $id, 'the message becomes a dead letter');
+	is($letter->{headers}{'x-pawl-reason'}, 'timeout', 'its reason');
+	is(scalar $fake->handled($id), 2, 'after two tries');
+	$worker->stop;
+}
 done_testing;

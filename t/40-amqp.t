@@ -450,6 +450,35 @@ subtest 'alarm' => sub {
 	$probe->quit;
 };
 
+subtest 'a large message into an alarm' => sub {
+	my $probe = probe($own_uri, '-b', 2);
+	my $size = 16 * 1024 * 1024;
+	$own->amqp->purge('t');
+	$probe->tell('publisher', 'channel 0', 'channel 1', 'channel 2', 'consume t 10');
+	$probe->wait_log(qr/^ready channel=[012]/) for 1 .. 3;
+	$broker->ctl(qw(set_vm_memory_high_watermark absolute 1MiB));
+	wait_for { $broker->api('GET', '/api/nodes')->[0]{mem_alarm} } 'the broker has an alarm';
+	$probe->tell("publish 0 - t large $size");
+	$probe->wait_log(qr/^blocked/);
+	$probe->tell('publish 1 - t small 5');
+	$probe->wait_log(qr/^not-ready channel=1 id=small/);
+	pass('others wait until it is out');
+	my $until = time() + 7;		# more than the 4 s after which unread bytes would end the connection
+	wait_for { time() > $until } 'time goes by';
+	$probe->tell('free-channel 0', 'gap');
+	cmp_ok($probe->wait_log(qr/^gap ms=(\d+)/), '<', 2000 * ($ENV{PAWL_TEST_SLOW} || 1), 'the loop is not held up');
+	my $cpu = sub { my @stat = split / /, read_file("/proc/$probe->{pid}/stat"); return ($stat[13] + $stat[14]) / POSIX::sysconf(POSIX::_SC_CLK_TCK()) };
+	cmp_ok($cpu->(), '<', 3, 'and does not turn in vain');
+	$broker->ctl(qw(set_vm_memory_high_watermark absolute 1GB));
+	is($probe->wait_log(qr/^delivery tag=1 .* size=(\d+) .* id=large/), $size, 'then the message arrives, though its channel is freed');
+	is($probe->wait_log(qr/^delivered tag=1 sum=(\d+)/), ord('b') * $size, 'whole');
+	$probe->tell('publish 1 - t small2 5', "publish 2 - t large2 $size", 'ack 1');
+	my %seen = map { $probe->wait_log(qr/^(confirmed channel=1 id=small2|(?:confirmed|not-ready) channel=2 id=large2)/) => 1 } 1 .. 2;
+	ok($seen{'confirmed channel=1 id=small2'} && $seen{'confirmed channel=2 id=large2'}, 'the others go on, large ones are confirmed') or diag(join "\n", keys %seen);
+	unlike($probe->log, qr/lost/, 'nothing was lost');
+	$probe->quit;
+};
+
 subtest 'stop and start' => sub {
 	my $probe = probe($own_uri, '-b', 2);
 	$probe->tell('declare-queue t', 'consume t 10', 'publisher', 'channel 0');

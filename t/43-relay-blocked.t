@@ -82,4 +82,24 @@ wait_for { push @tiny, $o->take('tiny'); $o->left == 0 } 'when it is read all ge
 push @tiny, $o->take('tiny');
 is_deeply((first_seen(@tiny))[0], [ 1 .. 40 ], 'in order, complete');
 $relay->stop;
+
+# Rows without aggregate wait alone, and so do those that lack what the route needs.
+{
+	my $loose = Pawl::Outbox->new(exchange => '{type}', bind => undef, vhost => $o->vhost, outbox => 'routing_key = "{aggregatetype}";');
+	$loose->db->do(join('', map { Pawl::Outbox::emit_sql(@$_) . ";\n" } (map { ([ undef, $_, type => 'none' ], [ undef, 100 + $_, type => 'other' ]) } 1 .. 30),
+		[ 'a1', 200, type => 'good' ], [ 'a1', 201, type => 'good' ]));
+	$loose->db->do("insert into pawl.outbox (type, payload) values ('good', '{\"n\": 300}')");
+	$amqp->declare_exchange('none');
+	$amqp->bind('all', 'good', 'order');
+	my $second = $loose->relay->allow_log(qr/ waits[:,] /);
+	wait_for { $loose->left == 61 } 'rows without aggregate that go nowhere hold up nobody';
+	$second->wait_log(qr/cannot be published: the routing key needs column aggregatetype, which is null in this row/);
+	$o->take;
+	$amqp->bind('all', 'none', '#');
+	$amqp->declare_exchange('other');
+	$amqp->bind('all', 'other', '#');
+	wait_for { $loose->left == 1 } 'they get through as well', 40;
+	is(scalar @{ (first_seen($o->take))[0] }, 60, 'all of them');
+	$second->stop;
+}
 done_testing;

@@ -64,6 +64,24 @@ is($drain->{status}, 0, '--drain ends with status 0');
 is($o->left . ' ' . $o->count, '0 300', 'when all is published');
 $o->take;
 
+# Large payloads: more than one read takes, of few aggregates, and of one that has more rows than are kept.
+$o->db->do("insert into pawl.outbox (aggregatetype, aggregateid, type, payload) select 'order', case when i % 2 = 0 then 'big' else 'a' || i % 5 end, 'T',"
+    . " jsonb_build_object('n', i, 'a', case when i % 2 = 0 then 'big' else 'a' || i % 5 end, 'x', repeat('x', 150000)) from generate_series(1, 300) i");
+$drain = run_program('pawl-relay', '-c', $o->{config}, '--drain');
+is($drain->{status}, 0, 'large payloads');
+@messages = $o->take;
+is(scalar @messages, 300, 'all of them');
+is_deeply([ order_errors(@messages) ], [], 'in order');
+is(scalar(grep { length $_->{body} < 150_000 } @messages), 0, 'as large as they were');
+
+# order = "none".
+{
+	my $none = Pawl::Outbox->new(outbox => 'order = "none"; window = 10;');
+	$none->emit_many(2000, 3);
+	is(run_program('pawl-relay', '-c', $none->{config}, '--drain')->{status}, 0, 'without order');
+	is_deeply([ sort { $a <=> $b } @{ (first_seen($none->take))[0] } ], [ 1 .. 2000 ], 'all are published');
+}
+
 # Options and configuration.
 is(run_program('pawl-relay', '-c', $o->{config}, '-t')->{status}, 0, '-t: a good configuration');
 is(run_program('pawl-relay', '--bad')->{status}, 64, 'a bad option is a usage error');

@@ -85,7 +85,7 @@ is($dead{$_}{headers}{'x-pawl-reason'}, 'unknown_type', "$_: the reason") for @d
 for my $id (sort @deep) {
 	my $done = $db->value("select count(*) from seen where id = '$id'");
 	my $letter = $dead{$id} && $dead{$id}{headers};
-	ok($done xor $letter && ($letter->{'x-pawl-reason'} || $letter->{'x-death'}), "$id: either done or a dead letter with its reason");
+	ok(($done xor $letter && ($letter->{"x-pawl-reason"} || $letter->{"x-death"})), "$id: either done or a dead letter with its reason");
 }
 is(length($dead{'Unknown a 120,000 byte string'}{headers}{long} // ''), 120_000, 'a long header is carried on') if $dead{'Unknown a 120,000 byte string'};
 if ($dead{'Unknown every type'}) {

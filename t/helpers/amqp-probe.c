@@ -20,11 +20,12 @@
 #include "util/amqp_publisher.h"
 #include "util/arena.h"
 #include "util/buf.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/loop.h"
 #include "util/utf8.h"
 
-enum { WORDS_MOST = 8, CHANNELS_MOST = 8, URIS_MOST = 4, DECLARATIONS_MOST = 16, SHOWN_MOST = 300, TEXT_MOST = 512 };
+enum { WORDS_MOST = 8, CHANNELS_MOST = 8, URIS_MOST = 4, DECLARATIONS_MOST = 16, SHOWN_MOST = 300, TEXT_MOST = 512, TICK_MS = 100 };
 
 struct kept {				/* a delivery, for copies */
 	uint64_t tag;
@@ -74,6 +75,9 @@ struct probe {
 	bool quiet;			/* count deliveries, do not show them */
 	bool free_at_delivery;
 	bool dead_letters;
+	struct loop_timer tick;		/* how long is the loop kept from its other work? */
+	struct clock_mono ticked;
+	int64_t gap_ms;			/* the longest */
 };
 
 static void ATTR_PRINTF(1, 2)
@@ -596,7 +600,7 @@ do_copy(struct probe *probe, char **word)	/* copy CHANNEL TAG KEY DROP-PAWL [TEX
 }
 
 static void
-do_say(struct probe *probe, char **word)	/* count | memory | unconfirmed CHANNEL */
+do_say(struct probe *probe, char **word)	/* count | memory | gap | unconfirmed CHANNEL */
 {
 	struct rusage usage;
 
@@ -605,9 +609,24 @@ do_say(struct probe *probe, char **word)	/* count | memory | unconfirmed CHANNEL
 	} else if (strcmp(word[0], "memory") == 0) {
 		(void)getrusage(RUSAGE_SELF, &usage);
 		say("memory %ld KiB", usage.ru_maxrss);
+	} else if (strcmp(word[0], "gap") == 0) {
+		say("gap ms=%" PRId64, probe->gap_ms);
 	} else {
 		say("unconfirmed %zu", amqp_channel_unconfirmed(channel_of(probe, word[1])->channel));
 	}
+}
+
+static void
+tick(void *arg)
+{
+	struct probe *probe = arg;
+	struct clock_mono now = clock_mono_now();
+	int64_t gap_ms = clock_ms_between(probe->ticked, now);
+
+	if (gap_ms > probe->gap_ms)
+		probe->gap_ms = gap_ms;
+	probe->ticked = now;
+	loop_timer_set_ms(&probe->tick, TICK_MS);
 }
 
 static void
@@ -625,7 +644,7 @@ static const struct command { const char *name; int arguments; void (*run)(struc
 	{ "free-consumer", 0, do_consumer }, { "dead-letters", 0, do_consumer }, { "close", 1, do_close },
 	{ "publisher", 0, do_publisher }, { "free-publisher", 0, do_publisher }, { "channel", 1, do_channel }, { "free-channel", 1, do_channel },
 	{ "publish", 5, do_publish }, { "bad", 3, do_bad }, { "load", 5, do_load }, { "copy", 4, do_copy },
-	{ "count", 0, do_say }, { "memory", 0, do_say }, { "unconfirmed", 1, do_say }, { "quit", 0, do_quit }
+	{ "count", 0, do_say }, { "memory", 0, do_say }, { "gap", 0, do_say }, { "unconfirmed", 1, do_say }, { "quit", 0, do_quit }
 };
 
 static void
@@ -706,6 +725,7 @@ release(struct probe *probe)
 	buf_release(&probe->commands);
 	buf_release(&probe->scratch);
 	arena_release(&probe->arena);
+	loop_timer_stop(&probe->tick);
 	loop_free(&probe->loop);
 }
 
@@ -744,6 +764,9 @@ main(int argc, char **argv)
 	buf_init(&probe.scratch);
 	probe.loop = loop_new();
 	loop_signals(probe.loop, signals, ARRAY_SIZE(signals), on_signal, &probe);
+	probe.ticked = clock_mono_now();
+	loop_timer_init(&probe.tick, probe.loop, tick, &probe);
+	loop_timer_set_ms(&probe.tick, TICK_MS);
 	watch = loop_watch(probe.loop, STDIN_FILENO, LOOP_READ, read_commands, &probe);
 	say("started %s", amqp_version());
 	loop_run(probe.loop);

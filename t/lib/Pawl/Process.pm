@@ -19,7 +19,7 @@ sub slow_factor { return $ENV{PAWL_TEST_SLOW} || 1 }
 sub poll
 {
 	my ($code, $seconds) = @_;
-	my $deadline = time() + ($seconds // 30) * slow_factor();
+	my $deadline = time() + ($seconds // 60) * slow_factor();
 	my $pause = 0.005;
 	for (;;) {
 		my $result = $code->();
