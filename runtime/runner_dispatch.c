@@ -335,6 +335,7 @@ send_batch(struct runner_slot *s, size_t shared_most)
 	fill_batch(s, b, shared_most);
 	if (s->flying > 1)
 		b->head.batch.flags |= FRAME_BATCH_AHEAD;
+	b->given = loop_now(r->loop);
 	r->in_slots += BATCH_COUNT(b);
 	stats_add(&r->stats->batches, 1);
 	stats_add(&r->stats->batch_messages, BATCH_COUNT(b));

@@ -101,6 +101,7 @@ extern struct delivery delivery_done;
 struct batch {
 	struct { struct frame_header frame; struct frame_batch batch; } head;	/* as sent */
 	struct delivery **members;	/* room for the queue's batch size */
+	struct clock_mono given;	/* to the slot: no handler can have begun earlier */
 	uint32_t written;		/* pieces sent whole: the head, then the members */
 	size_t written_bytes;		/* of the piece that is next */
 	size_t bytes;

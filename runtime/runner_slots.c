@@ -249,15 +249,26 @@ runner_slot_watch(struct runner_slot *s)
 		loop_timer_set_ms(&s->watchdog, s->runner->queue->timeout_ms);
 }
 
+/* Since when the desk shows this: what it says itself, if that can be; else since we saw it. */
+static struct clock_mono
+shown_since(const struct runner_slot *s, const struct desk_view *view, struct clock_mono now)
+{
+	bool possible = s->flying > 0 && view->since_ns <= now.ns &&
+	    view->since_ns >= s->batches[0]->given.ns;
+
+	return possible ? (struct clock_mono){ view->since_ns } : s->seen_since;
+}
+
 /*
  * The desk is read without a lock: what looks overdue is killed when it looks exactly the same a
- * little later.
+ * little later. Nothing that it says keeps messages for ever: a handler has its timeout; everything
+ * else that does not change, with a batch in the slot, is stuck.
  */
 static void
 look(void *arg)
 {
 	struct runner_slot *s = arg;
-	int64_t timeout_ms = s->runner->queue->timeout_ms, age_ms, left_ms;
+	int64_t timeout_ms = s->runner->queue->timeout_ms, left_ms;
 	struct clock_mono now = loop_now(s->runner->loop);
 	struct desk_view view;
 	bool twice;
@@ -277,9 +288,8 @@ look(void *arg)
 		s->seen_since = now;
 	}
 	if (view.phase == DESK_HANDLING) {
-		age_ms = clock_ms_between((struct clock_mono){ view.since_ns }, now);
-		left_ms = timeout_ms - (age_ms < 0 ? 0 : age_ms);
-	} else if (view.phase == DESK_WAITING) {
+		left_ms = timeout_ms - clock_ms_between(shown_since(s, &view, now), now);
+	} else if (view.phase == DESK_WAITING && s->flying == 0) {
 		left_ms = timeout_ms;	/* for its database, as long as it takes */
 	} else {
 		left_ms = 2 * timeout_ms + STUCK_EXTRA_MS - clock_ms_between(s->seen_since, now);
@@ -288,6 +298,9 @@ look(void *arg)
 		loop_timer_set_ms(&s->watchdog, left_ms < timeout_ms ? left_ms : timeout_ms);
 	} else if (!twice) {
 		loop_timer_set_ms(&s->watchdog, LOOK_AGAIN_MS);
+	} else if (s->state == SLOT_WAITING) {
+		runner_slot_kill(s, STATS_DEATH_EXIT,
+		    "it waits for the database and has messages that others could have");
 	} else {
 		s->killed_at = view;
 		runner_slot_kill(s, STATS_DEATH_TIMEOUT, view.phase == DESK_HANDLING ?

@@ -65,8 +65,7 @@ $worker->stop;
 is($vhost->count('work') + $vhost->count('work.dead'), 0, 'all are done');
 
 # A handler that began in the future, or before anything did, gets no more time than others.
-my $text = $fake->config($vhost, queue => 'slots = 1;  timeout = "500ms";');
-$config = write_file('short.conf', $text);
+$config = write_file('short.conf', $fake->config($vhost, queue => 'slots = 1;  timeout = "500ms";'));
 for my $since ('9223372036854775807', '-9223372036854775808', '0') {
 	$worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '--queue', 'work');
 	$worker->allow_log(qr/becomes a dead letter/, qr/slot 0 is killed: /);
