@@ -150,16 +150,14 @@ go_on_ending(struct runner *r)
 		close_all(r, "all that was begun is finished");
 }
 
-/* ---- slots ---- */
+/* ---- pauses ---- */
 
 static void
-pause_consuming(void *arg)
+pause_consuming(struct runner *r, const char *why)
 {
-	struct runner *r = arg;
-
 	if (r->state != RUNNER_STATE_CONSUMING && r->state != RUNNER_STATE_CONNECTING)
 		return;
-	set_state(r, RUNNER_STATE_PAUSED, "no slot can work; messages go back to the broker");
+	set_state(r, RUNNER_STATE_PAUSED, why);
 	cancel(r);
 	runner_give_back_unstarted(r);
 }
@@ -167,12 +165,88 @@ pause_consuming(void *arg)
 static void
 resume_consuming(struct runner *r)
 {
-	if (r->state != RUNNER_STATE_PAUSED || r->cancelling || r->slots_ready == 0)
+	if (r->state != RUNNER_STATE_PAUSED || r->cancelling || r->slots_ready == 0 ||
+	    r->breaker.open)
 		return;			/* on_cancelled() comes here again */
 	r->cancelled = false;
-	set_state(r, RUNNER_STATE_CONNECTING, "slots can work again");
+	set_state(r, RUNNER_STATE_CONNECTING,
+	    r->breaker.probing ? "one message is tried" : "slots can work again");
 	amqp_consumer_resume(r->consumer);
 }
+
+static void
+no_slot_can_work(void *arg)
+{
+	pause_consuming(arg, "no slot can work; messages go back to the broker");
+}
+
+/* ---- the breaker ---- */
+
+static void
+breaker_over(void *arg)
+{
+	struct runner *r = arg;
+
+	r->breaker.open = false;
+	r->breaker.probing = true;
+	resume_consuming(r);
+}
+
+static void
+open_breaker(struct runner *r, struct slice code, struct slice text)
+{
+	struct runner_breaker *b = &r->breaker;
+
+	b->pause_ms = b->pause_ms == 0 ? RUNNER_BREAKER_FIRST_MS : b->pause_ms * 2;
+	if (b->pause_ms > RUNNER_BREAKER_MOST_MS)
+		b->pause_ms = RUNNER_BREAKER_MOST_MS;
+	log_error("%u messages in a row failed because statements do not fit the database, the "
+	    "last one: %.*s: %.*s: after %" PRId64 " s one message is tried; look for a migration "
+	    "that was not run, a table or column that was renamed, a right that is missing",
+	    b->row, (int)code.len, code.data, (int)text.len, text.data, b->pause_ms / 1000);
+	b->open = true;
+	b->probing = false;
+	loop_timer_set_ms(&b->over, b->pause_ms);
+	pause_consuming(r, "statements do not fit the database; messages go back to the broker");
+}
+
+void
+runner_breaker_done(struct runner *r)
+{
+	struct runner_breaker *b = &r->breaker;
+
+	b->row = 0;
+	if (!b->probing)
+		return;
+	log_info("statements fit the database again");
+	b->probing = false;
+	b->pause_ms = 0;
+}
+
+/* Of what was in slots when it opened nothing more becomes a dead letter; a message that is tried
+ * does, or a bad one at the head of the queue would keep it open. */
+bool
+runner_breaker_failed(struct runner *r, struct slice code, struct slice text)
+{
+	struct runner_breaker *b = &r->breaker;
+	static const char class_42[] = "sql_42";
+	const size_t len = sizeof(class_42) - 1;
+
+	if (ending(r))
+		return false;
+	if (code.len < len || memcmp(code.data, class_42, len) != 0) {
+		b->row = 0;
+		return false;
+	}
+	if (b->open)
+		return true;
+	b->row++;
+	if (b->probing || b->row >= RUNNER_BREAKER_ROW)
+		open_breaker(r, code, text);
+	return false;
+}
+
+/* ---- slots ---- */
 
 void
 runner_slots_changed(struct runner *r)
@@ -483,7 +557,8 @@ runner_run(const struct runner_options *options)
 	loop_after(r.loop, end_round, &r);
 	loop_timer_init(&r.tick, r.loop, tick, &r);
 	loop_timer_init(&r.deadline, r.loop, deadline_passed, &r);
-	loop_timer_init(&r.no_slot, r.loop, pause_consuming, &r);
+	loop_timer_init(&r.no_slot, r.loop, no_slot_can_work, &r);
+	loop_timer_init(&r.breaker.over, r.loop, breaker_over, &r);
 	loop_timer_init(&r.outliers, r.loop, deliveries_look_at_outliers, &r);
 	if (options->control_fd >= 0)
 		r.control = loop_watch(r.loop, options->control_fd, LOOP_READ, on_control, &r);

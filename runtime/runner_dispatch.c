@@ -270,11 +270,12 @@ fill_batch(struct runner_slot *s, struct batch *b, size_t shared_most)
 {
 	struct runner *r = s->runner;
 	struct delivery_queue *q;
+	uint32_t most = r->breaker.probing ? 1 : (uint32_t)r->queue->batch;
 
 	b->head.batch = (struct frame_batch){ .id = ++r->next_batch };
 	b->bytes = b->written_bytes = 0;
 	b->written = 0;
-	while (BATCH_COUNT(b) < r->queue->batch && (q = next_queue(s, shared_most)) != NULL) {
+	while (BATCH_COUNT(b) < most && (q = next_queue(s, shared_most)) != NULL) {
 		struct delivery *d = q->head;
 		bool alone = suspicious(d), fits = b->bytes + d->message.size <= RUNNER_BATCH_BYTES;
 
@@ -350,7 +351,7 @@ send_batch(struct runner_slot *s, size_t shared_most)
 void
 runner_dispatch(struct runner *r)
 {
-	if (!runner_hands_out(r))
+	if (!runner_hands_out(r) || (r->breaker.probing && r->in_slots > 0))
 		return;
 	for (unsigned round = 0; round < RUNNER_SLOT_BATCHES; round++) {
 		unsigned able = 0;
@@ -365,8 +366,11 @@ runner_dispatch(struct runner *r)
 				continue;
 			share = (r->shared.count + able - 1) / able;
 			able--;
-			if (wants_batch(s, share))
-				send_batch(s, share);
+			if (!wants_batch(s, share))
+				continue;
+			send_batch(s, share);
+			if (r->breaker.probing)
+				return;
 		}
 	}
 }

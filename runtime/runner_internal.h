@@ -32,6 +32,8 @@ enum {
 	RUNNER_SNOOZE_MS = 1000,		/* PAWL_SNOOZE without a delay of its own */
 	RUNNER_ENVIRONMENT_FIRST_MS = 1000, RUNNER_ENVIRONMENT_MOST_MS = 60000,	/* held after the environment failed it alone */
 	RUNNER_ENVIRONMENT_DEAD = 5,		/* so often, while others were done in between: dead letter "environment" */
+	RUNNER_BREAKER_ROW = 20,		/* class 42 so often in a row: the breaker opens */
+	RUNNER_BREAKER_FIRST_MS = 30000, RUNNER_BREAKER_MOST_MS = 300000,	/* until one message is tried */
 	RUNNER_COUNT_ALONE = 20,		/* delivered oftener than this: goes out alone */
 	RUNNER_COUNT_DEAD = 1000,		/* oftener than this: dead letter "redelivered" */
 	RUNNER_CODE_MAX = 64, RUNNER_TEXT_MAX = 4096	/* bytes of a reason's code and text in a dead letter */
@@ -40,7 +42,7 @@ enum {
 enum runner_state {
 	RUNNER_STATE_CONNECTING,	/* no consume-ok yet, or again after a loss or a pause */
 	RUNNER_STATE_CONSUMING,
-	RUNNER_STATE_PAUSED,		/* no slot can work: cancelled, deliveries given back */
+	RUNNER_STATE_PAUSED,		/* no slot can work, or the breaker is open: cancelled, deliveries given back */
 	RUNNER_STATE_RETIRING,		/* a newer generation consumes: cancelled, finishing what was delivered */
 	RUNNER_STATE_DRAINING,		/* told to end: cancelled, given back what was not started */
 	RUNNER_STATE_CLOSING		/* all is settled: slots and connections are being shut */
@@ -168,6 +170,14 @@ struct runner_dead {			/* runner_dead.c */
 
 struct runner_handler { const struct config_handler *config; struct stats_handler *stats; char *version; };
 
+struct runner_breaker {			/* the schema does not fit the statements: no message is to blame */
+	unsigned row;			/* dead letters of class 42 since anything else */
+	bool open;			/* paused until 'over' */
+	bool probing;			/* one message at a time, until one is done */
+	int64_t pause_ms;		/* 0: closed */
+	struct loop_timer over;
+};
+
 struct runner {
 	struct loop *loop;
 	const struct runner_options *options;
@@ -218,6 +228,7 @@ struct runner {
 	struct loop_timer no_slot;
 	struct log_complaint slot_death, slot_kill, slot_refused, slot_spawn, no_database;
 
+	struct runner_breaker breaker;
 	struct runner_dead dead;
 	struct log_complaint dead_letters, broker;
 	struct loop_timer tick, deadline;
@@ -226,6 +237,8 @@ struct runner {
 /* runner.c */
 void	runner_slots_changed(struct runner *) ATTR_NONNULL;	/* slots_ready went from or to 0 */
 bool	runner_hands_out(const struct runner *) ATTR_NONNULL;	/* deliveries go to slots; else they go back to the broker */
+void	runner_breaker_done(struct runner *) ATTR_NONNULL;	/* a message was done */
+bool	runner_breaker_failed(struct runner *, struct slice code, struct slice text) ATTR_NONNULL;	/* one fails; true: it shall go back instead */
 
 /* runner_message.c */
 void	*runner_delivery(void *runner, const struct amqp_delivery *);	/* struct amqp_consumer_events: a message begins */

@@ -208,8 +208,10 @@ settle(struct runner *r, struct delivery *d, const struct frame_outcome *o,
 	struct slice code = shorten(frame_result_text(result, o->code), RUNNER_CODE_MAX);
 	struct slice text = shorten(frame_result_text(result, o->text), RUNNER_TEXT_MAX);
 
-	if (o->outcome == OUTCOME_DONE || o->outcome == OUTCOME_DUPLICATE)
+	if (o->outcome == OUTCOME_DONE || o->outcome == OUTCOME_DUPLICATE) {
 		r->done++;
+		runner_breaker_done(r);
+	}
 	switch ((enum outcome)o->outcome) {
 	case OUTCOME_DUPLICATE:
 		runner_count(r, d, (d->flags & DELIVERY_MAYBE) != 0 ? STATS_DONE : STATS_DUPLICATE);
@@ -227,7 +229,10 @@ settle(struct runner *r, struct delivery *d, const struct frame_outcome *o,
 	case OUTCOME_REJECT:
 		if (code.len == 0)
 			code = slice_of(outcome_text((enum outcome)o->outcome));
-		runner_dead(r, d, code, text);
+		if (runner_breaker_failed(r, code, text))
+			runner_requeue(r, d);
+		else
+			runner_dead(r, d, code, text);
 		break;
 	case OUTCOME_UNAPPLIED:
 	case OUTCOME_COUNT:

@@ -16,7 +16,7 @@ wait_consumer($vhost, 'work');
 my $serial = 0;
 sub send_some { my (@bodies) = @_; my @ids; for my $body (@bodies) { push @ids, 'm' . ++$serial; $vhost->amqp->publish(routing_key => 'work', type => 'Some', message_id => $ids[-1], body => $body) } $vhost->amqp->confirm; return wantarray ? @ids : $ids[0] }
 sub next_dead { my ($what) = @_; my $letter; wait_for { $letter = $vhost->get('work.dead') } $what; return $letter }
-sub wait_handled { my ($id, $times, $what) = @_; wait_for { $fake->handled($id) >= $times } $what; return }
+sub wait_handled { my ($id, $times, $what, $seconds) = @_; wait_for { $fake->handled($id) >= $times } $what, $seconds; return }
 
 # Slots get the environment, but not what names the broker's password.
 my $slot;
@@ -87,4 +87,31 @@ is($vhost->count('work'), 0, 'all is acked');
 is(scalar(my @times = $fake->handled($snoozed)), 3, 'the snoozed one was done at the third time');
 is(scalar(@times = $fake->handled($unapplied)), 4, 'the unapplied one at the fourth');
 is($vhost->count('work.dead'), 0, 'nobody was charged for this');
+
+# The breaker: statements that do not fit the database are no message's fault.
+$worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', write_file('breaker.conf', $fake->config($vhost, queue => 'slots = 1;')), '--queue', 'work');
+$worker->allow_log(qr/becomes a dead letter/, qr/20 messages in a row failed because statements do not fit the database/, qr/21 messages in a row failed/);
+wait_consumer($vhost, 'work');
+send_some(('code sql_42P01') x 19, 'done', ('code sql_42P01') x 19);
+wait_for { $vhost->count('work.dead') == 38 } 'one less than 20 in a row are dead letters, twice';
+send_some('reject', 'done');
+wait_for { $vhost->count('work.dead') == 39 } 'another code is counted as another';
+@ids = send_some(('code sql_42P01') x 30);
+wait_for { ($vhost->count('work'))[1] == 0 } 'after 20 in a row nothing is consumed';
+wait_for { $vhost->count('work') == 10 } 'what was not tried, or was in the same batch, is in the queue';
+is($vhost->count('work.dead'), 59, 'the 20 are dead letters');
+like($worker->log, qr/20 messages in a row .* the last one: sql_42P01: because: after 30 s one message is tried/, 'the log says why');
+$vhost->get('work') for 1 .. 9;
+$id = send_some('done');
+is(scalar $fake->handled($id), 0, 'good ones wait as well');
+wait_for { $vhost->count('work.dead') == 60 } 'after a while one message is tried', 45;
+wait_for { ($vhost->count('work'))[1] == 0 } 'it fails, and nothing is consumed';
+is($vhost->count('work'), 1, 'the next was not tried');
+like($worker->log, qr/21 messages in a row .* after 60 s/, 'the pause grows');
+wait_handled($id, 1, 'the next that is tried is done', 75);
+@ids = send_some(('done') x 5);
+wait_handled($ids[4], 1, 'and all others are');
+like($worker->log, qr/statements fit the database again/, 'the log says that it is over');
+$worker->stop;
+is($vhost->count('work'), 0, 'all are done');
 done_testing;
