@@ -28,6 +28,7 @@ struct slot_message {
 	bool pending;			/* said DONE, and is neither committed nor taken out yet */
 	bool claimed;			/* in the present attempt */
 	bool expects;			/* some effect has an expectation: looked at before the commit is sent */
+	bool governs;			/* some effect changes settings of the transaction: it gets one of its own */
 	bool fresh_statements;		/* uses a text that was not prepared when it was recorded */
 	uint8_t flags;			/* FRAME_OUTCOME_* */
 	enum outcome outcome;

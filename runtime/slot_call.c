@@ -273,6 +273,10 @@ slot_call_header(struct pawl_call *call, const char *name)
 
 	if (c->failed || name == NULL || !frame_message_header(c->message->in, name, &value))
 		return NULL;
+	if (memchr(value.data, '\0', value.len) != NULL) {
+		fail(c, OUTCOME_REJECT, "bad_field", "header \"%s\" holds a NUL", name);
+		return NULL;
+	}
 	return value.len == 0 ? "" : value.data;
 }
 
@@ -314,6 +318,7 @@ record(struct slot_call *c, const char *text, const char *const *values, size_t 
 		return NULL;
 	}
 	effect = arena_alloc(c->arena, sizeof(*effect) + n * sizeof(effect->values[0]));
+	c->message->governs = c->message->governs || statement->governs;
 	effect->next = NULL;
 	effect->statement = statement;
 	effect->expect_code = NULL;

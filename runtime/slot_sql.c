@@ -4,7 +4,6 @@
 #include "runtime/slot_sql.h"
 
 #include <ctype.h>
-#include <stdbool.h>
 #include <strings.h>
 
 #define TRANSACTION_CONTROL	"is transaction control, and Pawl commits the batch itself"
@@ -87,6 +86,14 @@ set_refusal(const char *p)
 	    strncasecmp(p, "\"synchronous_commit\"", 20) == 0)
 		return "would acknowledge messages whose effects are not yet on disk";
 	return NULL;
+}
+
+bool
+slot_sql_governs(const char *text)
+{
+	const char *p = skip_space(text, true);
+
+	return word_is(p, word_length(p), "set") || strcasestr(text, "set_config") != NULL;
 }
 
 const char *

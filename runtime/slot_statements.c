@@ -18,6 +18,9 @@ static const char *const own_text[OWN_COUNT] = {
 	    "pg_catalog.hashtextextended('pawl.serialize:' || $1, 0))",
 	[OWN_CLAIM] = CLAIM " on conflict do nothing returning message_id",
 	[OWN_CLAIM_NEW] = CLAIM,
+	[OWN_WITNESS] = "select pg_catalog.pg_logical_emit_message(true, 'pawl', '')",
+	[OWN_DURABLE] = "select pg_catalog.set_config('synchronous_commit', 'on', true)"
+	    " where pg_catalog.current_setting('synchronous_commit') = 'off'",
 	[OWN_COMMIT] = "commit",
 };
 
@@ -161,6 +164,7 @@ statement_find(struct slot_statements *s, const char *text, const char **refusal
 	statement = xcalloc(1, sizeof(*statement));
 	statement->text = xstrdup(text);
 	statement->len = len;
+	statement->governs = slot_sql_governs(text);
 	(void)table_put(&s->by_text, statement->text, len, statement);
 	return statement;
 }

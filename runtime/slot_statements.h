@@ -14,7 +14,7 @@
 
 enum { SLOT_STATEMENTS_KEPT = 256, SLOT_STATEMENTS_RECENT = 64 };
 
-enum slot_own { OWN_BEGIN, OWN_PID, OWN_LOCK, OWN_CLAIM, OWN_CLAIM_NEW, OWN_COMMIT, OWN_COUNT };	/* the slot's own; no claims with dedup = "none" */
+enum slot_own { OWN_BEGIN, OWN_PID, OWN_LOCK, OWN_CLAIM, OWN_CLAIM_NEW, OWN_WITNESS, OWN_DURABLE, OWN_COMMIT, OWN_COUNT };	/* the slot's own; no claims with dedup = "none" */
 
 enum slot_statement_state {
 	STATEMENT_NEW,			/* not known to this session */
@@ -27,6 +27,7 @@ struct slot_statement {
 	size_t len;
 	char name[40];			/* at the server */
 	enum slot_statement_state state;
+	bool governs;			/* changes settings until the end of the transaction */
 	int params;			/* number of $n, once prepared */
 	uint64_t used;			/* when it was used last, counted in uses of any */
 	struct pg_error *error;		/* STATEMENT_FAILED; else NULL */

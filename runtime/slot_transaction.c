@@ -12,6 +12,7 @@
 enum {
 	REPEATS_MAX = 5,		/* 40001, 55P03; deadlocks and lost statements of a group */
 	TAKEN_OUT_MAX = 3,		/* failing messages in one group; then message by message */
+	HELD_MAX = 2,			/* messages in a row whose claim waits in vain */
 	SERIALIZE_MS = 60000,
 	CAREFUL_ATTEMPTS = 50		/* after a key that was there */
 };
@@ -40,11 +41,15 @@ struct failure {
 	struct pg_error error;
 };
 
-enum verdict { GROUP_SETTLED, GROUP_AGAIN, GROUP_BY_MESSAGE, GROUP_ENVIRONMENT };
+enum verdict {
+	GROUP_SETTLED, GROUP_AGAIN, GROUP_BY_MESSAGE,
+	GROUP_HELD,			/* somebody else has a lock on its key: not applied, others may go on */
+	GROUP_ENVIRONMENT
+};
 
 void
 slot_transaction_init(struct slot_transaction *t, struct slot_session *session,
-    struct slot_statements *statements, struct arena *arena, const struct desk *desk,
+    struct slot_statements *statements, struct arena *arena, struct desk *desk,
     const char *consumer)
 {
 	memset(t, 0, sizeof(*t));
@@ -169,11 +174,15 @@ drain(struct slot_transaction *t, struct failure *f)
 	}
 }
 
-/* One answer that has to be good. -1: failed, and the unit is drained. */
+/* One answer that has to be good. -1: failed, and the unit is drained. The runner sees each of them
+ * on the desk: a transaction may be long, if only it goes on. */
 static int
 take(struct slot_transaction *t, struct failure *f, struct pg_result **result)
 {
-	switch (slot_session_next(t->session, result, &f->error)) {
+	enum pg_answer answer = slot_session_next(t->session, result, &f->error);
+
+	atomic_store_explicit(&t->desk->since_ns, clock_mono_now().ns, memory_order_relaxed);
+	switch (answer) {
 	case PG_ROWS:
 	case PG_COMMAND:
 		return 0;
@@ -331,15 +340,35 @@ read_effects(struct slot_transaction *t, const struct group *g, struct failure *
 	return 0;
 }
 
+/*
+ * The last statements of the transaction. A reload, a handler's statement or a function that it calls may
+ * have switched synchronous_commit off meanwhile: what is acked has to be on disk. A witness is written
+ * where a commit of ours went unanswered and its keys are there now: they may not be replicated yet,
+ * and this transaction, which else would write nothing, has to wait for that as well.
+ */
+static void
+send_commit(struct slot_transaction *t, bool witness)
+{
+	const struct slot_statement *own = t->statements->own;
+
+	if (witness)
+		pg_send_prepared(t->session->pg, own[OWN_WITNESS].name, 0, NULL);
+	pg_send_prepared(t->session->pg, own[OWN_DURABLE].name, 0, NULL);
+	pg_send_prepared(t->session->pg, own[OWN_COMMIT].name, 0, NULL);
+	pg_send_sync(t->session->pg);
+}
+
 static int
-read_commit(struct slot_transaction *t, struct failure *f)
+read_commit(struct slot_transaction *t, bool witness, struct failure *f)
 {
 	struct pg_result *result = NULL;
 	bool committed;
 
 	f->where = WHERE_COMMIT;
 	f->message = NULL;
-	if (take(t, f, &result) != 0)
+	if (witness && take_and_drop(t, f) != 0)
+		return -1;
+	if (take_and_drop(t, f) != 0 || take(t, f, &result) != 0)
 		return -1;
 	committed = strcmp(pg_command_tag(result), "COMMIT") == 0;
 	pg_result_free(&result);
@@ -361,7 +390,7 @@ static int
 attempt(struct slot_transaction *t, struct group *g, struct failure *f)
 {
 	struct opening o = { .pid = t->session->pooled, .lock = serialized(t) };
-	bool look, expects;
+	bool look, expects, witness = false;
 
 	memset(f, 0, sizeof(*f));
 	if (slot_session_roll_back(t->session, &f->error) != 0)
@@ -383,6 +412,8 @@ attempt(struct slot_transaction *t, struct group *g, struct failure *f)
 		if (read_opening(t, g, &o, f) != 0 || take_sync(t, f) != 0)
 			return -1;
 	}
+	for (size_t i = 0; i < g->claimant_count && t->alone; i++)
+		witness = witness || !g->claimants[i]->claimed;
 	expects = send_effects(t, g);
 	f->effects_sent = true;
 	if (expects) {
@@ -393,8 +424,7 @@ attempt(struct slot_transaction *t, struct group *g, struct failure *f)
 			return -1;
 	}
 	(void)fault_hit("slot.before_commit");
-	pg_send_prepared(t->session->pg, t->statements->own[OWN_COMMIT].name, 0, NULL);
-	pg_send_sync(t->session->pg);
+	send_commit(t, witness);
 	f->commit_sent = true;
 	if (!expects) {
 		if (!look && read_opening(t, g, &o, f) != 0)
@@ -402,7 +432,7 @@ attempt(struct slot_transaction *t, struct group *g, struct failure *f)
 		if (read_effects(t, g, f) != 0)
 			return -1;
 	}
-	if (read_commit(t, f) != 0)
+	if (read_commit(t, witness, f) != 0)
 		return -1;
 	(void)fault_hit("slot.after_commit");
 	return 0;
@@ -525,16 +555,19 @@ judge(struct slot_transaction *t, struct slot_batch *batch, struct group *g, str
 		return GROUP_AGAIN;
 	case PG_CLASS_TIMEOUT:
 	case PG_CLASS_DATA:
-		break;
 	case PG_CLASS_STATEMENT:
 	case PG_CLASS_MESSAGE:
-		/* Our own statements: the schema, or a right that is missing. */
-		if (f->where == WHERE_OPEN)
-			return GROUP_ENVIRONMENT;
 		break;
 	case PG_CLASS_NONE:
 	case PG_CLASS_ENVIRONMENT:
 		return GROUP_ENVIRONMENT;
+	}
+	/* Our own statements: a lock that others hold, the schema, a right that is missing. No message is
+	 * to blame for that, but for a key that the database cannot take. */
+	if (f->where == WHERE_OPEN && f->error.class != PG_CLASS_DATA) {
+		if (f->error.class == PG_CLASS_STATEMENT || f->error.class == PG_CLASS_MESSAGE)
+			return GROUP_ENVIRONMENT;
+		return g->count > 1 ? GROUP_BY_MESSAGE : GROUP_HELD;
 	}
 	if (f->where == WHERE_EFFECT && f->error.class != PG_CLASS_DEADLOCK &&
 	    f->error.class != PG_CLASS_STALE)
@@ -599,8 +632,11 @@ run_group(
 		if (verdict == GROUP_ENVIRONMENT) {
 			flag_unapplied(g, &f);
 			*error = f.error;
+		} else if (verdict == GROUP_HELD) {
+			g->members[0]->flags |= FRAME_OUTCOME_SUSPECT;
+			*error = f.error;
 		}
-		if (verdict == GROUP_ENVIRONMENT || verdict == GROUP_BY_MESSAGE)
+		if (verdict != GROUP_AGAIN && verdict != GROUP_SETTLED)
 			return verdict;
 	}
 	return GROUP_SETTLED;
@@ -631,20 +667,34 @@ group_init(struct slot_transaction *t, const struct slot_batch *batch, struct gr
 	qsort(g->by_key, g->key_count, sizeof(struct slot_message *), by_key);
 }
 
+/* Some statement changes a setting until the end of the transaction: that must be its message's own. */
+static bool
+governed(const struct group *g)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (g->members[i]->governs)
+			return true;
+	return false;
+}
+
 static enum verdict
 run_one_by_one(struct slot_transaction *t, struct slot_batch *batch, const struct group *all,
     struct pg_error *error)
 {
 	enum verdict verdict = GROUP_SETTLED;
+	unsigned held = 0;
 
 	for (size_t i = 0; i < all->count && verdict != GROUP_ENVIRONMENT; i++) {
 		struct slot_message *m = all->members[i], *claimant = NULL;
 		struct group one = {
-			.members = &m, .count = 1,
+			.members = &m, .count = 1, .repeats = all->repeats,
 			.by_key = &m, .key_count = m->keyed, .claimants = &claimant
 		};
 
 		verdict = run_group(t, batch, &one, error);
+		held = verdict == GROUP_HELD ? held + 1 : 0;
+		if (held == HELD_MAX)
+			verdict = GROUP_ENVIRONMENT;	/* it is not the keys: the table is locked */
 	}
 	return verdict;
 }
@@ -660,9 +710,10 @@ slot_transaction_run(struct slot_transaction *t, struct slot_batch *batch, struc
 		return 0;
 	if (prepare(t, &all, error) != 0)
 		return -1;
-	if ((batch->flags & FRAME_BATCH_ALONE) != 0)
+	t->alone = (batch->flags & FRAME_BATCH_ALONE) != 0;
+	if (t->alone)
 		t->careful = CAREFUL_ATTEMPTS;	/* they may well have been done */
-	else
+	else if (!governed(&all))
 		verdict = run_group(t, batch, &all, error);
 	if (verdict == GROUP_BY_MESSAGE)
 		verdict = run_one_by_one(t, batch, &all, error);

@@ -25,14 +25,15 @@ struct slot_transaction {
 	struct slot_session *session;
 	struct slot_statements *statements;
 	struct arena *arena;
-	const struct desk *desk;	/* for serialize_until_ns */
+	struct desk *desk;		/* reads serialize_until_ns, keeps since_ns fresh */
+	bool alone;			/* the batch is FRAME_BATCH_ALONE */
 	const char *consumer;
 	struct clock_mono serialize_until;	/* after a deadlock of ours */
 	unsigned careful;		/* so many attempts ask which keys are new before they send effects */
 	struct buf keys;		/* the claim's array */
 };
 
-void	slot_transaction_init(struct slot_transaction *, struct slot_session *, struct slot_statements *, struct arena *, const struct desk *,
+void	slot_transaction_init(struct slot_transaction *, struct slot_session *, struct slot_statements *, struct arena *, struct desk *,
 	    const char *consumer) ATTR_NONNULL;
 void	slot_transaction_release(struct slot_transaction *) ATTR_NONNULL;
 /* Settles every pending message of the batch. -1: the environment failed (error), those that are still pending are not applied and

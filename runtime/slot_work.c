@@ -92,6 +92,30 @@ find_key(struct slot *s, struct slot_message *m)
 	return false;
 }
 
+/* Handlers get texts that end in NUL: one that goes on behind it would be another for them than for
+ * the runner. false: the message ends here. */
+static bool
+check_texts(struct slot *s, struct slot_message *m)
+{
+	const struct frame_message *in = m->in;
+	const struct { const char *name; struct frame_text at; } texts[] = {
+		{ "message_id", in->id }, { "type", in->type }, { "content_type", in->content_type },
+		{ "correlation_id", in->correlation_id }, { "reply_to", in->reply_to },
+		{ "exchange", in->exchange }, { "routing key", in->routing_key }
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct slice text = frame_message_text(in, texts[i].at);
+
+		if (text.len == 0 || memchr(text.data, '\0', text.len) == NULL)
+			continue;
+		slot_message_fail(m, OUTCOME_REJECT, "bad_field", arena_printf(&s->arena,
+		    "the message's %s holds a NUL: let the publisher set a text", texts[i].name));
+		return false;
+	}
+	return true;
+}
+
 static void
 fill_view(struct slot *s, const struct slot_message *m, struct pawl_message *view)
 {
@@ -148,7 +172,7 @@ handle_messages(struct slot *s, struct slot_batch *b)
 		const struct slot_handler *handler = &s->handlers.list[m->in->handler];
 
 		desk_message(s->desk, i, before);
-		if (!find_key(s, m))
+		if (!find_key(s, m) || !check_texts(s, m))
 			continue;
 		fill_view(s, m, &s->call.view);
 		slot_call_begin(&s->call, handler, m);
