@@ -25,7 +25,8 @@
 
 enum {
 	HEARTBEAT_S = 15, CONNECT_TIMEOUT_MS = 5000, RPC_TIMEOUT_MS = 60000,
-	PUMP_FRAMES = 1536,		/* a round's share: some 512 messages of three frames */
+	PUMP_WORK = 1536,		/* a round's share: some 512 small messages, or 12 MiB */
+	PUMP_BYTES = 8192,		/* of a body are as much work as a frame */
 	BACKOFF_FIRST_MS = 100, BACKOFF_CONFIGURATION_MS = 5000, BACKOFF_MOST_MS = 30000,
 	/* a connection that lived so long starts the delays afresh */
 	GOOD_AFTER_MS = 5000,
@@ -361,8 +362,8 @@ conn_pump(struct amqp_conn *conn)
 	amqp_frame_t frame;
 	int status;
 
-	for (int count = 0; conn->state == CONN_UP && !conn->paused && !conn->freed; count++) {
-		if (count == PUMP_FRAMES) {
+	for (size_t work = 0; conn->state == CONN_UP && !conn->paused && !conn->freed; work++) {
+		if (work >= PUMP_WORK) {
 			loop_timer_set_ms(&conn->again, 0);
 			return;
 		}
@@ -375,6 +376,8 @@ conn_pump(struct amqp_conn *conn)
 			amqp_conn_fail_status(conn, status, "read");
 			return;
 		}
+		if (frame.frame_type == AMQP_FRAME_BODY)
+			work += frame.payload.body_fragment.len / PUMP_BYTES;
 		if (frame.channel == 0)
 			conn_channel_0(conn, &frame);
 		else
