@@ -89,8 +89,10 @@ test_exec(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR2, ignore);
-	shell("while read -r name mask; do case $name in SigBlk:|SigIgn:) echo $name $mask;; esac; done </proc/$$/status >&3", 0);
-	is_str(output, "SigBlk: 0000000000000000\nSigIgn: 0000000000000000\n", "signals are as new");
+	/* Signals 32 and 33 are the C library's own: what make starts by posix_spawn() ignores them, and sigaction() does not touch them. */
+	shell("while read -r name mask; do case $name in SigBlk:|SigIgn:) echo $name $((0x$mask & ~0x180000000));; esac; done "
+	    "</proc/$$/status >&3", 0);
+	is_str(output, "SigBlk: 0\nSigIgn: 0\n", "signals are as new");
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	sigprocmask(SIG_SETMASK, NULL, &set);
 	ok(!sigismember(&set, SIGUSR2) && !sigismember(&set, SIGTERM), "and the parent's as before");
