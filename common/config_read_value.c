@@ -199,7 +199,7 @@ reader_complain_type(struct reader *r, const struct place *p)
 
 	if (quantity && config_setting_get_int64(p->setting) >= 0)
 		hint = arena_printf(r->arena, "; write \"%lld%s\"",
-		    config_setting_get_int64(p->setting), p->key->type == KEY_SIZE ? "MiB" : "s");
+		    config_setting_get_int64(p->setting), p->key->type == KEY_SIZE ? "B" : "s");
 	if (p->key->type == KEY_INT && config_setting_type(p->setting) == CONFIG_TYPE_STRING)
 		hint = "; take the quotes away";
 	reader_complain(r, p->setting, p->path, "must be %s, is %s%s", key_type_text(p->key->type),

@@ -337,6 +337,20 @@ runner_dead_flush(struct runner *r)
 
 /* ---- from outside ---- */
 
+static struct log_complaint *
+complaint_about(struct runner *r, const char *code)
+{
+	size_t i;
+
+	for (i = 0; i < RUNNER_DEAD_REASONS - 1; i++) {
+		if (r->dead_reasons[i].code[0] == '\0')
+			(void)snprintf(r->dead_reasons[i].code, sizeof(r->dead_reasons[i].code), "%s", code);
+		if (strcmp(r->dead_reasons[i].code, code) == 0)
+			break;
+	}
+	return &r->dead_reasons[i].complaint;
+}
+
 void
 runner_dead(struct runner *r, struct delivery *d, struct slice code, struct slice text)
 {
@@ -360,7 +374,7 @@ runner_dead(struct runner *r, struct delivery *d, struct slice code, struct slic
 	if (d->first_failed_ms == 0)
 		d->first_failed_ms = clock_wall_now().ms;
 	wait_at_end(&r->dead, l);
-	log_complain(&r->dead_letters, LOG_LEVEL_WARNING,
+	log_complain(complaint_about(r, l->code), LOG_LEVEL_WARNING,
 	    "message \"%s\" of type \"%s\" becomes a dead letter in \"%s\": %s: %s", id_of(l),
 	    frame_message_text(m, m->type).data, r->dead.queue, l->code, l->text);
 }

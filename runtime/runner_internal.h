@@ -36,6 +36,7 @@ enum {
 	RUNNER_BREAKER_FIRST_MS = 30000, RUNNER_BREAKER_MOST_MS = 300000,	/* until one message is tried */
 	RUNNER_COUNT_ALONE = 20,		/* delivered oftener than this: goes out alone */
 	RUNNER_COUNT_DEAD = 1000,		/* oftener than this: dead letter "redelivered" */
+	RUNNER_DEAD_REASONS = 32,		/* that are told apart in the log */
 	RUNNER_CODE_MAX = 64, RUNNER_TEXT_MAX = 4096	/* bytes of a reason's code and text in a dead letter */
 };
 
@@ -168,6 +169,11 @@ struct runner_dead {			/* runner_dead.c */
 	struct log_complaint connection, refused, blocked;
 };
 
+struct dead_reason {			/* each reason is complained about by itself; the last place is for all others */
+	char code[RUNNER_CODE_MAX + 1];	/* "": free */
+	struct log_complaint complaint;
+};
+
 struct runner_handler { const struct config_handler *config; struct stats_handler *stats; char *version; };
 
 struct runner_breaker {			/* the schema does not fit the statements: no message is to blame */
@@ -230,7 +236,8 @@ struct runner {
 
 	struct runner_breaker breaker;
 	struct runner_dead dead;
-	struct log_complaint dead_letters, broker;
+	struct dead_reason dead_reasons[RUNNER_DEAD_REASONS];
+	struct log_complaint broker;
 	struct loop_timer tick, deadline;
 };
 

@@ -82,6 +82,7 @@ wait_handled($unapplied, 4, 'what could not be applied goes out again until it c
 wait_handled($maybe, 2, 'a commit of unknown end is tried again');
 wait_handled($ids[2], 2, 'one of a batch comes back');
 wait_handled($ids[4], 1, 'those behind it are done');
+like($worker->log, qr/becomes a dead letter in .*: $_: /, "the log has a line about the reason $_, however many letters there were before") for qw(no_good unknown_type too_large);
 $worker->stop;
 is($vhost->count('work'), 0, 'all is acked');
 is(scalar(my @times = $fake->handled($snoozed)), 3, 'the snoozed one was done at the third time');
