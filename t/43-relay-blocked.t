@@ -32,9 +32,14 @@ is(scalar(grep { /no queue is bound to exchange/ } @lines), 1, 'the route as wel
 like("@lines", qr/event \d+ of aggregate/, 'with the event and its aggregate');
 
 # More of a blocked aggregate wait; others flow on while it is being tried.
+# Of those that wait for the exchange, too: more rows than one read takes, and larger ones.
+my $large = sub { my ($a, $i) = @_; return '{"a": "' . $a . '", "n": ' . $i . ', "x": "' . 'x' x 90_000 . '"}' };
 emit_batch(map { [ 'lost', $_ + 2, type => 'good' ] } 1 .. 1500);
+for my $i (2 .. 60) {
+	emit_batch(map { [ "m$_", $i, type => 'missing', $i <= 6 ? (payload => $large->("m$_", $i)) : () ] } 1 .. 20);
+}
 emit_batch(map { [ 'a' . $_ % 10, ++$n, type => 'good' ] } 1 .. 500);
-wait_for { $o->left == 1522 } '1500 rows of a blocked aggregate starve nobody';
+wait_for { $o->left == 2702 } '1500 rows of a blocked aggregate starve nobody';
 @good = $o->take;
 is(scalar @{ (first_seen(@good))[0] }, 500, 'the others are published');
 is_deeply([ order_errors(@good) ], [], 'in order');
@@ -46,7 +51,7 @@ $o->wait_empty('everything gets through when the exchange is there', 90);
 my @late = $o->take;
 is_deeply([ order_errors(@late) ], [], 'what waited comes in order');
 my ($all) = first_seen(@late);
-is(scalar @$all, 1522, 'and is complete');
+is(scalar @$all, 2702, 'and is complete');
 
 # Too large for us: refused before the wire; mended by an update.
 emit_batch([ 'a1', ++$n, type => 'good', payload => '{"x": "' . 'y' x 200_000 . '"}' ], [ 'a1', ++$n, type => 'good' ], [ 'a2', ++$n, type => 'good' ]);
