@@ -32,9 +32,9 @@ enum {
 	GOOD_AFTER_MS = 5000,
 	LEAVE_MS = 500,
 	STACK_BYTES = 16 * 1024 * 1024,	/* five times what the deepest header table took */
-	/* a writable socket has a third of its buffer free; we use up to a quarter before asking
-	 * again */
-	ROOM_SHARE = 4
+	/* A writable socket has a third of its buffer free. We use up to a quarter before asking
+	 * again, and a little more for what is sent as one: the rest is for the kernel's own. */
+	ROOM_SHARE = 4, ROOM_MOST_16THS = 5
 };
 
 enum conn_state { CONN_STOPPED, CONN_WAITING, CONN_DIALLING, CONN_UP, CONN_LEAVING, CONN_BROKEN };
@@ -70,6 +70,7 @@ struct amqp_conn {
 	struct clock_mono since;
 	struct loop_timer service;	/* heartbeats */
 	struct loop_timer again;	/* next round: frames left over, or a failure to report */
+	size_t buffer_bytes;		/* of the socket, to send; 0: not asked yet */
 	size_t room_bytes;
 	struct clock_mono room_checked;
 	char last[sizeof(CLOSE_OK)];	/* while leaving: the last bytes that came */
@@ -122,7 +123,7 @@ conn_disconnect(struct amqp_conn *conn)
 	if (conn->fd >= 0)
 		(void)close(conn->fd);
 	conn->fd = -1;
-	conn->room_bytes = 0;
+	conn->buffer_bytes = conn->room_bytes = 0;
 	conn->want_room = false;
 }
 
@@ -315,6 +316,19 @@ conn_connection_close(struct amqp_conn *conn, const amqp_connection_close_t *met
 	conn_break(conn, &error);
 }
 
+/*
+ * A broker with an alarm leaves the socket unread for as long as that lasts, and the kernel would
+ * take it for dead: its heartbeats, which still come, say that it is not.
+ */
+static void
+conn_expect_reading(struct amqp_conn *conn, bool expected)
+{
+	int timeout_ms = expected ? 2 * conn->options.heartbeat_s * 1000 : 0;
+
+	(void)setsockopt(
+	    conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+}
+
 static void
 conn_channel_0(struct amqp_conn *conn, const amqp_frame_t *frame)
 {
@@ -330,10 +344,12 @@ conn_channel_0(struct amqp_conn *conn, const amqp_frame_t *frame)
 		break;
 	case AMQP_CONNECTION_BLOCKED_METHOD:
 		blocked = frame->payload.method.decoded;
+		conn_expect_reading(conn, false);
 		if (conn->owner->blocked != NULL)
 			conn->owner->blocked(conn->arg, true, slice_of_bytes(blocked->reason));
 		break;
 	case AMQP_CONNECTION_UNBLOCKED_METHOD:
+		conn_expect_reading(conn, true);
 		if (conn->owner->blocked != NULL)
 			conn->owner->blocked(conn->arg, false, (struct slice){ NULL, 0 });
 		break;
@@ -593,13 +609,29 @@ conn_is_silent(struct amqp_conn *conn)
 	    info.tcpi_last_data_recv > (unsigned)conn->options.heartbeat_s * 1500;
 }
 
+static void
+conn_ask_buffer(struct amqp_conn *conn)
+{
+	int buffer_bytes = 0;
+	socklen_t size = sizeof(buffer_bytes);
+
+	(void)getsockopt(conn->fd, SOL_SOCKET, SO_SNDBUF, &buffer_bytes, &size);
+	conn->buffer_bytes = (size_t)buffer_bytes;
+}
+
+size_t
+amqp_conn_room_most(struct amqp_conn *conn)
+{
+	if (conn->buffer_bytes == 0)
+		conn_ask_buffer(conn);
+	return conn->buffer_bytes / 16 * ROOM_MOST_16THS;
+}
+
 bool
 amqp_conn_room(struct amqp_conn *conn, size_t bytes)
 {
 	struct pollfd writable = { .fd = conn->fd, .events = POLLOUT };
 	struct clock_mono now = clock_mono_now();
-	socklen_t size = sizeof(int);
-	int buffer_bytes = 0;
 
 	if (conn->state != CONN_UP)
 		return false;
@@ -615,8 +647,10 @@ amqp_conn_room(struct amqp_conn *conn, size_t bytes)
 		amqp_conn_fail_status(conn, AMQP_STATUS_HEARTBEAT_TIMEOUT, "send");
 		return false;
 	}
-	(void)getsockopt(conn->fd, SOL_SOCKET, SO_SNDBUF, &buffer_bytes, &size);
-	conn->room_bytes = (size_t)buffer_bytes / ROOM_SHARE;
+	conn_ask_buffer(conn);
+	if (bytes > amqp_conn_room_most(conn))
+		return false;
+	conn->room_bytes = conn->buffer_bytes / ROOM_SHARE;
 	conn->room_bytes -= bytes < conn->room_bytes ? bytes : conn->room_bytes;
 	conn->room_checked = now;
 	return true;

@@ -143,8 +143,9 @@ void	amqp_conn_unexpected(struct amqp_conn *, const amqp_frame_t *) ATTR_NONNULL
 bool	amqp_conn_send(struct amqp_conn *, unsigned channel, amqp_method_number_t,
     void *decoded) ATTR_NONNULL;
 /* May so many bytes be sent without waiting for the broker to read (facts rows 20, 21)? false:
- * not now; amqp_conn_want_room() tells when. */
+ * not now; amqp_conn_want_room() tells when. Never for more than amqp_conn_room_most(). */
 bool	amqp_conn_room(struct amqp_conn *, size_t) ATTR_NONNULL;
+size_t	amqp_conn_room_most(struct amqp_conn *) ATTR_NONNULL;
 void	amqp_conn_want_room(struct amqp_conn *) ATTR_NONNULL;
 /* What its frames pointed to */
 void	amqp_conn_release(struct amqp_conn *, unsigned channel) ATTR_NONNULL;

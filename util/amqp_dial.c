@@ -351,11 +351,19 @@ static void
 tune_socket(int fd, int heartbeat_s)
 {
 	int on = 1, idle_s = 2 * heartbeat_s, timeout_ms = 2 * heartbeat_s * 1000;
+	int buffer_bytes = 0, wanted_bytes = 4 * AMQP_FRAME_MAX;
+	socklen_t size = sizeof(buffer_bytes);
 
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+
+	/* A frame must fit into what a writable socket has free (amqp_conn_room). The kernel doubles
+	 * the number, and gives at least 416 KiB where its limit is the usual one. */
+	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer_bytes, &size) == 0 &&
+	    buffer_bytes < 2 * wanted_bytes)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted_bytes, sizeof(wanted_bytes));
 }
 
 static void

@@ -70,14 +70,15 @@ check_short(struct slice text, const char *what, char *error, size_t size)
 }
 
 static int
-check_target(struct slice exchange, struct slice key, size_t body_size, char *error, size_t size)
+check_target(struct slice exchange, struct slice key, size_t body_size, size_t body_most,
+    char *error, size_t size)
 {
 	if (check_short(exchange, "exchange name", error, size) != 0 ||
 	    check_short(key, "routing key", error, size) != 0)
 		return -1;
-	if (body_size > AMQP_BODY_MAX)
-		return refuse(error, size, "body of %zu bytes is too large: at most %d", body_size,
-		    AMQP_BODY_MAX);
+	if (body_size > body_most)
+		return refuse(error, size, "body of %zu bytes is too large: at most %zu", body_size,
+		    body_most);
 	return 0;
 }
 
@@ -157,7 +158,8 @@ amqp_outgoing_message(struct amqp_outgoing *out, const struct amqp_message *m, s
 	p->_flags = AMQP_BASIC_DELIVERY_MODE_FLAG;
 	p->delivery_mode = PERSISTENT;
 	out->encoded_bytes = 2 + 1;		/* flags, delivery mode */
-	if (check_target(m->exchange, m->routing_key, m->body_size, error, size) != 0 ||
+	if (check_target(m->exchange, m->routing_key, m->body_size, AMQP_BODY_MAX, error, size) !=
+		0 ||
 	    check_expiration(m->expiration, error, size) != 0 ||
 	    check_headers(m->headers, m->header_count, error, size) != 0 ||
 	    set_short_texts(out, m, error, size) != 0)
@@ -363,7 +365,9 @@ amqp_outgoing_copy(struct amqp_outgoing *out, const struct amqp_copy *copy, size
 	size_t moved_count = 0, count = 0, original_count;
 	void *decoded;
 
-	if (check_target(copy->exchange, copy->routing_key, copy->body_size, error, size) != 0 ||
+	/* What the broker has sent it also takes. */
+	if (check_target(copy->exchange, copy->routing_key, copy->body_size, AMQP_BODY_RECEIVE_MAX,
+		error, size) != 0 ||
 	    check_headers(copy->add, copy->add_count, error, size) != 0)
 		return -1;
 	recycle_amqp_pool(&out->pool);

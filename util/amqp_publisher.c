@@ -5,6 +5,11 @@
  * sent in a round of the loop leaves in full packets: the socket is corked at the first publish and
  * uncorked in the next round, or by amqp_publisher_flush(). Uncorking also pushes what rabbitmq-c
  * leaves behind MSG_MORE (a body of an exact multiple of the frame size: facts row 27).
+ *
+ * A message that is larger than the room a writable socket has goes out frame by frame, as the
+ * broker reads: the library would wait inside the call. A connection has one such message at most,
+ * and until it is out nothing else is published. On its channel nothing else may be sent at all: a
+ * method between the frames of a message is an error that ends the connection.
  */
 #include <assert.h>
 #include <netinet/in.h>
@@ -17,14 +22,19 @@
 #include "util/amqp_publisher.h"
 #include "util/table.h"
 
-enum { RING_LEAST = 64, REPLY_SUCCESS = 200 };
+enum {
+	RING_LEAST = 64, REPLY_SUCCESS = 200,
+	ROUND_FRAMES = 32		/* of a large message, in one round of the loop */
+};
 
 enum channel_state {
 	CHANNEL_DOWN,			/* no connection */
 	CHANNEL_OPENING,		/* channel.open is out */
 	CHANNEL_SELECTING,		/* confirm.select is out */
 	CHANNEL_READY,
-	CHANNEL_CLOSING			/* freed by the user; channel.close is out */
+	/* freed by the user; channel.close is out, or follows the unfinished message */
+	CHANNEL_CLOSING,
+	CHANNEL_CLOSED			/* by the broker; close-ok follows the unfinished message */
 };
 
 enum expect { EXPECT_METHOD, EXPECT_HEADER, EXPECT_BODY };
@@ -69,6 +79,11 @@ struct amqp_publisher {
 	struct amqp_channel **channels;	/* [number - 1]; NULL: free number */
 	size_t channel_cap;
 	struct amqp_outgoing out;
+	struct {			/* the message of which only a part is out */
+		struct amqp_channel *channel;	/* NULL: there is none */
+		char *rest;
+		size_t len, sent;
+	} unfinished;
 };
 
 /* The ring. */
@@ -234,11 +249,20 @@ amqp_channel_new(
 	return channel;
 }
 
+static void
+channel_send_close(struct amqp_channel *channel)
+{
+	amqp_channel_close_t method = { .reply_code = REPLY_SUCCESS };
+
+	method.reply_text = amqp_cstring_bytes("done");
+	(void)amqp_conn_send(
+	    channel->publisher->conn, channel->number, AMQP_CHANNEL_CLOSE_METHOD, &method);
+}
+
 void
 amqp_channel_free(struct amqp_channel **channel_p)
 {
 	struct amqp_channel *channel = *channel_p;
-	amqp_channel_close_t method = { .reply_code = REPLY_SUCCESS };
 
 	if (channel == NULL)
 		return;
@@ -249,16 +273,18 @@ amqp_channel_free(struct amqp_channel **channel_p)
 		channel_forget(channel);
 		return;
 	}
-	method.reply_text = amqp_cstring_bytes("done");
+	if (channel->state == CHANNEL_CLOSED)
+		return;
 	channel->state = CHANNEL_CLOSING;
-	(void)amqp_conn_send(
-	    channel->publisher->conn, channel->number, AMQP_CHANNEL_CLOSE_METHOD, &method);
+	if (channel->publisher->unfinished.channel != channel)
+		channel_send_close(channel);
 }
 
 bool
 amqp_channel_ready(const struct amqp_channel *channel)
 {
 	return channel->state == CHANNEL_READY && !channel->publisher->blocked &&
+	    channel->publisher->unfinished.channel == NULL &&
 	    amqp_conn_up(channel->publisher->conn);
 }
 
@@ -316,6 +342,14 @@ channel_closed(struct amqp_channel *channel, const amqp_channel_close_t *method)
 	struct amqp_error error;
 
 	amqp_conn_channel_error(conn, method, &error);
+	if (channel->publisher->unfinished.channel == channel) {
+		bool was_ready = channel->state == CHANNEL_READY;
+
+		channel->state = CHANNEL_CLOSED;
+		if (was_ready)
+			(void)channel_tell_down(channel, &error);
+		return;
+	}
 	if (!amqp_conn_send(conn, channel->number, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok) ||
 	    channel->state == CHANNEL_CLOSING)
 		return;
@@ -516,6 +550,101 @@ publisher_flush_timer(void *arg)
 	amqp_publisher_flush(arg);
 }
 
+static void
+unfinished_drop(struct amqp_publisher *publisher)
+{
+	free(publisher->unfinished.rest);
+	memset(&publisher->unfinished, 0, sizeof(publisher->unfinished));
+}
+
+/* What had to wait until the channel's message was out. */
+static void
+unfinished_done(struct amqp_publisher *publisher)
+{
+	struct amqp_channel *channel = publisher->unfinished.channel;
+	amqp_channel_close_ok_t ok = { 0 };
+
+	unfinished_drop(publisher);
+	if (channel->state == CHANNEL_CLOSING)
+		channel_send_close(channel);
+	if (channel->state != CHANNEL_CLOSED ||
+	    !amqp_conn_send(publisher->conn, channel->number, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok))
+		return;
+	channel->state = CHANNEL_DOWN;
+	if (channel->freed)
+		channel_forget(channel);
+	else
+		channel_open(channel);
+}
+
+/* Sends as much of a body as there is room for, but not more than a round's share. Returns how
+ * much that was. */
+static size_t
+publisher_send_body(struct amqp_publisher *publisher, unsigned number, const char *body, size_t len)
+{
+	struct amqp_conn *conn = publisher->conn;
+	size_t most = amqp_conn_frame_max(conn), sent = 0;
+
+	if (most > amqp_conn_room_most(conn))
+		most = amqp_conn_room_most(conn);
+	most -= AMQP_FRAME_OVERHEAD;
+	for (int count = 0; sent < len && count < ROUND_FRAMES; count++) {
+		size_t piece = len - sent < most ? len - sent : most;
+		amqp_frame_t frame = { .frame_type = AMQP_FRAME_BODY,
+			.channel = (amqp_channel_t)number };
+		int status;
+
+		if (!amqp_conn_room(conn, piece + AMQP_FRAME_OVERHEAD))
+			break;
+		publisher_cork(publisher);
+		frame.payload.body_fragment = amqp_bytes_of((struct slice){ body + sent, piece });
+		status = amqp_send_frame(amqp_conn_library(conn), &frame);
+		if (status != AMQP_STATUS_OK) {
+			amqp_conn_fail_status(conn, status, "publish");
+			break;
+		}
+		sent += piece;
+	}
+	return sent;
+}
+
+/* The method, the header, and the beginning of the body; the rest is kept. */
+static int
+channel_begin(struct amqp_channel *channel, struct slice exchange, struct slice key,
+    const char *body, size_t body_size)
+{
+	struct amqp_publisher *publisher = channel->publisher;
+	amqp_basic_publish_t method = { .exchange = amqp_bytes_of(exchange),
+		.routing_key = amqp_bytes_of(key), .mandatory = 1 };
+	amqp_frame_t header = { .frame_type = AMQP_FRAME_HEADER,
+		.channel = (amqp_channel_t)channel->number };
+	size_t sent;
+	int status;
+
+	if (!amqp_conn_send(
+		publisher->conn, channel->number, AMQP_BASIC_PUBLISH_METHOD, &method))
+		return -1;
+	header.payload.properties.class_id = AMQP_BASIC_CLASS;
+	header.payload.properties.body_size = body_size;
+	header.payload.properties.decoded = &publisher->out.properties;
+	status = amqp_send_frame(amqp_conn_library(publisher->conn), &header);
+	if (status != AMQP_STATUS_OK) {
+		amqp_conn_fail_status(publisher->conn, status, "publish");
+		return -1;
+	}
+	sent = publisher_send_body(publisher, channel->number, body, body_size);
+	if (!amqp_conn_up(publisher->conn))
+		return -1;
+	if (sent == body_size)
+		return 0;
+	publisher->unfinished.channel = channel;
+	publisher->unfinished.len = body_size - sent;
+	publisher->unfinished.rest = xmalloc(body_size - sent);
+	memcpy(publisher->unfinished.rest, body + sent, body_size - sent);
+	amqp_conn_want_room(publisher->conn);
+	return 0;
+}
+
 static enum amqp_publish_status
 channel_send(struct amqp_channel *channel, struct slice exchange, struct slice key,
     const void *body, size_t body_size, void *token)
@@ -526,19 +655,35 @@ channel_send(struct amqp_channel *channel, struct slice exchange, struct slice k
 	    2 + body_size / (amqp_conn_frame_max(publisher->conn) - AMQP_FRAME_OVERHEAD) + 1;
 	size_t bytes =
 	    exchange.len + key.len + publisher->out.encoded_bytes + body_size + frames * 24;
+	size_t most = amqp_conn_room_most(publisher->conn), first = bytes;
 	struct slice message_id = { NULL, 0 };
 	int status;
 
-	if (!amqp_conn_room(publisher->conn, bytes)) {
+	if (bytes > most) {
+		first = exchange.len + key.len + publisher->out.encoded_bytes + 2 * 24;
+		/* A header that fills a frame, and a kernel that allows small buffers only: it is
+		 * tried all the same. */
+		if (first > most)
+			first = most;
+	}
+	if (!amqp_conn_room(publisher->conn, first)) {
 		amqp_publisher_flush(publisher);
 		amqp_conn_want_room(publisher->conn);
 		channel->refused = true;
 		return AMQP_NOT_READY;
 	}
 	publisher_cork(publisher);
-	status = amqp_basic_publish(amqp_conn_library(publisher->conn),
-	    (amqp_channel_t)channel->number, amqp_bytes_of(exchange), amqp_bytes_of(key), 1, 0, p,
-	    amqp_bytes_of((struct slice){ body, body_size }));
+	if (bytes > most) {
+		if (channel_begin(channel, exchange, key, body, body_size) != 0) {
+			channel->refused = true;
+			return AMQP_NOT_READY;
+		}
+		status = AMQP_STATUS_OK;
+	} else {
+		status = amqp_basic_publish(amqp_conn_library(publisher->conn),
+		    (amqp_channel_t)channel->number, amqp_bytes_of(exchange), amqp_bytes_of(key), 1,
+		    0, p, amqp_bytes_of((struct slice){ body, body_size }));
+	}
 	if (status != AMQP_STATUS_OK) {
 		amqp_conn_fail_status(publisher->conn, status, "publish");
 		channel->refused = true;
@@ -624,6 +769,7 @@ publisher_down(void *arg, const struct amqp_error *error)
 	struct amqp_publisher *publisher = arg;
 
 	loop_timer_stop(&publisher->flush);
+	unfinished_drop(publisher);
 	publisher->corked = publisher->blocked = false;
 	for (size_t i = 0; !publisher->freed && i < publisher->channel_cap; i++) {
 		struct amqp_channel *channel = publisher->channels[i];
@@ -645,7 +791,20 @@ publisher_down(void *arg, const struct amqp_error *error)
 static void
 publisher_writable(void *arg)
 {
-	publisher_tell_ready(arg);
+	struct amqp_publisher *publisher = arg;
+	struct amqp_channel *channel = publisher->unfinished.channel;
+
+	if (channel != NULL) {
+		publisher->unfinished.sent += publisher_send_body(publisher, channel->number,
+		    publisher->unfinished.rest + publisher->unfinished.sent,
+		    publisher->unfinished.len - publisher->unfinished.sent);
+		if (publisher->unfinished.sent < publisher->unfinished.len) {
+			amqp_conn_want_room(publisher->conn);
+			return;
+		}
+		unfinished_done(publisher);
+	}
+	publisher_tell_ready(publisher);
 }
 
 static void
@@ -654,6 +813,7 @@ publisher_gone(void *arg)
 	struct amqp_publisher *publisher = arg;
 
 	amqp_outgoing_release(&publisher->out);
+	unfinished_drop(publisher);
 	free(publisher->channels);
 	free(publisher);
 }
