@@ -1,13 +1,20 @@
 /*
- * outbox_template.c - templates over the columns of a row: exchange and routing key. Plain text work, no database.
+ * outbox_template.c - templates over the columns of a row: exchange and routing key. Plain text
+ * work, no database.
  */
 #include "common/outbox_table.h"
 
 #include <string.h>
 
 static const char *const column_names[] = {
-	[OUTBOX_SEQ] = "seq", [OUTBOX_ID] = "id", [OUTBOX_AGGREGATE_TYPE] = "aggregatetype", [OUTBOX_AGGREGATE_ID] = "aggregateid",
-	[OUTBOX_TYPE] = "type", [OUTBOX_PAYLOAD] = "payload", [OUTBOX_HEADERS] = "headers", [OUTBOX_CREATED] = "created_at",
+	[OUTBOX_SEQ] = "seq",
+	[OUTBOX_ID] = "id",
+	[OUTBOX_AGGREGATE_TYPE] = "aggregatetype",
+	[OUTBOX_AGGREGATE_ID] = "aggregateid",
+	[OUTBOX_TYPE] = "type",
+	[OUTBOX_PAYLOAD] = "payload",
+	[OUTBOX_HEADERS] = "headers",
+	[OUTBOX_CREATED] = "created_at",
 };
 _Static_assert(ARRAY_SIZE(column_names) == OUTBOX_COLUMNS, "a name for each column");
 
@@ -20,7 +27,9 @@ outbox_column_name(enum outbox_column column)
 static int
 find_column(const char *name, size_t len)
 {
-	static const enum outbox_column allowed[] = { OUTBOX_ID, OUTBOX_AGGREGATE_TYPE, OUTBOX_AGGREGATE_ID, OUTBOX_TYPE };
+	static const enum outbox_column allowed[] = {
+		OUTBOX_ID, OUTBOX_AGGREGATE_TYPE, OUTBOX_AGGREGATE_ID, OUTBOX_TYPE,
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
 		if (slice_is((struct slice){ name, len }, column_names[allowed[i]]))
@@ -37,7 +46,8 @@ add_part(struct outbox_template *template, struct slice literal, int column)
 }
 
 int
-outbox_template_parse(const char *text, struct arena *arena, struct outbox_template *template, char *error, size_t error_size)
+outbox_template_parse(const char *text, struct arena *arena, struct outbox_template *template,
+    char *error, size_t error_size)
 {
 	char *literal = arena_alloc(arena, strlen(text) + 1);
 	struct slice run = { literal, 0 };
@@ -58,13 +68,16 @@ outbox_template_parse(const char *text, struct arena *arena, struct outbox_templ
 		}
 		end = strchr(at, '}');
 		if (*at == '}' || end == NULL) {
-			(void)snprintf(error, error_size, "a single '%c' at character %zu; write '%c%c' for the character itself",
+			(void)snprintf(error, error_size,
+			    "a single '%c' at character %zu; write '%c%c' for the character itself",
 			    *at, (size_t)(at - text) + 1, *at, *at);
 			return -1;
 		}
 		column = find_column(at + 1, (size_t)(end - at) - 1);
 		if (column < 0) {
-			(void)snprintf(error, error_size, "there is no column \"%.*s\" for a template; use {id}, {aggregatetype}, {aggregateid} or {type}",
+			(void)snprintf(error, error_size,
+			    "there is no column \"%.*s\" for a template; use {id}, {aggregatetype},"
+			    " {aggregateid} or {type}",
 			    (int)(end - at) - 1, at + 1);
 			return -1;
 		}
@@ -78,7 +91,8 @@ outbox_template_parse(const char *text, struct arena *arena, struct outbox_templ
 }
 
 static int
-part_value(const struct outbox_template_part *part, const struct slice *columns, struct slice *out, enum outbox_column *null)
+part_value(const struct outbox_template_part *part, const struct slice *columns, struct slice *out,
+    enum outbox_column *null)
 {
 	*out = part->column < 0 ? part->literal : columns[part->column];
 	if (out->data != NULL)
@@ -88,8 +102,8 @@ part_value(const struct outbox_template_part *part, const struct slice *columns,
 }
 
 int
-outbox_template_expand(const struct outbox_template *template, const struct slice *columns, struct buf *scratch, struct slice *out,
-    enum outbox_column *null)
+outbox_template_expand(const struct outbox_template *template, const struct slice *columns,
+    struct buf *scratch, struct slice *out, enum outbox_column *null)
 {
 	struct slice value;
 

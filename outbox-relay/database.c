@@ -1,5 +1,6 @@
 /*
- * database.c - see database.h. Warns when the session cannot be had or is lost; never ends the process.
+ * database.c - see database.h. Warns when the session cannot be had or is lost; never ends the
+ * process.
  */
 #include "outbox-relay/database.h"
 
@@ -15,15 +16,19 @@ enum {
 	STATEMENT_MS = 30000,		/* the server gives a statement up */
 	ANSWER_MS = 40000,		/* we give the server up */
 	LOOK_MS = 200,
-	KEEP_ALIVE_MS = 300,		/* a leader whose last request is so old sends one, at the next look */
+	KEEP_ALIVE_MS = 300,		/* a leader's last request may be as old as that */
 	LEASE_MS = 1000,
-	RETRY_FIRST_MS = 100, RETRY_MOST_MS = 15000,
+	RETRY_FIRST_MS = 100,
+	RETRY_MOST_MS = 15000,
 	SERVER_VERSION_MIN = 140000	/* idle_session_timeout */
 };
 
 enum database_state { DATABASE_DOWN, DATABASE_CONNECTING, DATABASE_CHECKING, DATABASE_UP };
 static const char *const state_names[] = {
-	[DATABASE_DOWN] = "down", [DATABASE_CONNECTING] = "connecting", [DATABASE_CHECKING] = "checking", [DATABASE_UP] = "up",
+	[DATABASE_DOWN] = "down",
+	[DATABASE_CONNECTING] = "connecting",
+	[DATABASE_CHECKING] = "checking",
+	[DATABASE_UP] = "up",
 };
 
 struct request {
@@ -41,7 +46,7 @@ struct database {
 	enum database_state state;
 	struct loop_watch *watch;
 	int watched_fd;
-	struct loop_timer timer;	/* down: connect; connecting, checking: give up; up: keep alive */
+	struct loop_timer timer; /* down: connect; connecting, checking: give up; up: keep alive */
 	struct backoff backoff;
 	struct log_complaint complaint;
 	struct buf outboxes;		/* of the users: how the log knows this session */
@@ -56,12 +61,12 @@ struct database {
 };
 
 /*
- * The planner must take the primary key also where statistics of an empty table say otherwise, and must not compare lists that we give
- * it (which it takes for ten elements long) with each row.
+ * The planner must take the primary key also where statistics of an empty table say otherwise, and
+ * must not compare lists that we give it (which it takes for ten elements long) with each row.
  */
 static const char *const settings[] = {
 	"statement_timeout", "30s",
-	"lock_timeout", "1s",		/* a locked table must not hold up the other outboxes of the session */
+	"lock_timeout", "1s",		/* one locked table must not hold up the session's others */
 	"default_transaction_isolation", "read committed",
 	"enable_seqscan", "off",
 	"enable_bitmapscan", "off",
@@ -70,7 +75,8 @@ static const char *const settings[] = {
 	"plan_cache_mode", "force_generic_plan",
 	"max_parallel_workers_per_gather", "0",
 	"client_connection_check_interval", "1s",
-	"tcp_user_timeout", "2500",	/* a leader that is cut off while it is being answered: idle_session_timeout does not see that */
+	/* What idle_session_timeout does not see: a leader that is cut off while it is answered. */
+	"tcp_user_timeout", "2500",
 	NULL
 };
 
@@ -132,7 +138,10 @@ set_state(struct database *db, enum database_state state)
 	db->state = state;
 }
 
-/* The socket may be closed by any call that reads, so it leaves the loop before and comes back after. */
+/*
+ * The socket may be closed by any call that reads, so it leaves the loop before and comes back
+ * after.
+ */
 static void
 pause_watch(struct database *db)
 {
@@ -178,8 +187,8 @@ lost(struct database *db, const char *why)
 {
 	bool was_up = db->state == DATABASE_UP;
 
-	log_complain(&db->complaint, LOG_LEVEL_WARNING, "%s: %s; trying again", was_up ? "lost the database session" :
-	    "could not get a database session", why);
+	log_complain(&db->complaint, LOG_LEVEL_WARNING, "%s: %s; trying again",
+	    was_up ? "lost the database session" : "could not get a database session", why);
 	pause_watch(db);
 	pg_close(db->pg);
 	resume_watch(db);
@@ -221,7 +230,10 @@ database_free(struct database **dbp)
 static void
 queue(struct database *db, database_fn *fn, void *arg, int sent)
 {
-	/* A session that failed takes nothing more; the next look at the socket finds that out, and then all requests are dropped. */
+	/*
+	 * A session that failed takes nothing more; the next look at the socket finds that out, and
+	 * then all requests are dropped.
+	 */
 	if (sent != 0 || pg_send_sync(db->pg) != 0)
 		loop_timer_set_ms(&db->timer, 0);
 	if (db->count == db->cap) {
@@ -236,11 +248,13 @@ queue(struct database *db, database_fn *fn, void *arg, int sent)
 		db->cap = cap;
 	}
 	db->last_sent = clock_mono_now();
-	db->requests[(db->first + db->count++) % db->cap] = (struct request){ .fn = fn, .arg = arg, .sent = db->last_sent };
+	db->requests[(db->first + db->count++) % db->cap] =
+	    (struct request){ .fn = fn, .arg = arg, .sent = db->last_sent };
 }
 
 void
-database_query(struct database *db, database_fn *fn, void *arg, const char *sql, int n, const char *const *values)
+database_query(struct database *db, database_fn *fn, void *arg, const char *sql, int n,
+    const char *const *values)
 {
 	queue(db, fn, arg, pg_send_query(db->pg, sql, n, values));
 }
@@ -252,7 +266,8 @@ database_prepare(struct database *db, database_fn *fn, void *arg, const char *na
 }
 
 void
-database_execute(struct database *db, database_fn *fn, void *arg, const char *name, int n, const char *const *values)
+database_execute(struct database *db, database_fn *fn, void *arg, const char *name, int n,
+    const char *const *values)
 {
 	queue(db, fn, arg, pg_send_prepared(db->pg, name, n, values));
 }
@@ -334,8 +349,10 @@ checked(void *arg, struct pg_result **result, const struct pg_error *error)
 		lost(db, error->text);
 		return;
 	}
-	if (pg_rows(*result) != 1 || pg_value(*result, 0, 0) == NULL || strcmp(pg_value(*result, 0, 0), "f") != 0) {
-		lost(db, "the server is a standby, which gives no events away; name the primary, or several hosts and target_session_attrs=read-write");
+	if (pg_rows(*result) != 1 || pg_value(*result, 0, 0) == NULL ||
+	    strcmp(pg_value(*result, 0, 0), "f") != 0) {
+		lost(db, "the server is a standby, which gives no events away; name the primary, or"
+		    " several hosts and target_session_attrs=read-write");
 		return;
 	}
 	set_state(db, DATABASE_UP);
@@ -424,7 +441,8 @@ time_is_over(struct database *db)
 		return;
 	}
 	loop_timer_set_ms(&db->timer, LOOK_MS);
-	if (db->leaders > 0 && db->count == 0 && clock_ms_between(db->last_sent, now) >= KEEP_ALIVE_MS) {
+	if (db->leaders > 0 && db->count == 0 &&
+	    clock_ms_between(db->last_sent, now) >= KEEP_ALIVE_MS) {
 		database_query(db, NULL, NULL, "select", 0, NULL);
 		database_flush(db);
 	}

@@ -12,7 +12,11 @@
 enum { WAIT_MOST_MS = 1000, COUNT_TICKS = 5 };
 
 static const char *const state_names[] = {
-	[OUTBOX_DOWN] = "down", [OUTBOX_CHECKING] = "checking", [OUTBOX_UNFIT] = "unfit", [OUTBOX_STANDBY] = "standby", [OUTBOX_LEADING] = "leading",
+	[OUTBOX_DOWN] = "down",
+	[OUTBOX_CHECKING] = "checking",
+	[OUTBOX_UNFIT] = "unfit",
+	[OUTBOX_STANDBY] = "standby",
+	[OUTBOX_LEADING] = "leading",
 	[OUTBOX_RESIGNING] = "resigning",
 };
 _Static_assert(ARRAY_SIZE(state_names) == OUTBOX_STATES, "a name for each state");
@@ -80,15 +84,17 @@ outbox_leads(const struct outbox *o)
 bool
 outbox_is_empty(const struct outbox *o)
 {
-	return o->state == OUTBOX_LEADING && o->reader.found_nothing && o->reader.reading == READING_NOTHING && o->rows == 0 &&
-	    o->settling.confirmed.count == 0 && o->settling.deleting.count == 0 && o->blocked.aggregates == 0 && o->blocked.again.count == 0 &&
-	    o->lagging.count == 0;
+	return o->state == OUTBOX_LEADING && o->reader.found_nothing &&
+	    o->reader.reading == READING_NOTHING && o->rows == 0 &&
+	    o->settling.confirmed.count == 0 && o->settling.deleting.count == 0 &&
+	    o->blocked.aggregates == 0 && o->blocked.again.count == 0 && o->lagging.count == 0;
 }
 
 size_t
 outbox_unsettled(const struct outbox *o)
 {
-	return o->window.issued.count + o->window.orphans.count + (o->window.probed != NULL) + o->settling.confirmed.count + o->settling.deleting.count;
+	return o->window.issued.count + o->window.orphans.count + (o->window.probed != NULL) +
+	    o->settling.confirmed.count + o->settling.deleting.count;
 }
 
 bool
@@ -100,7 +106,8 @@ outbox_is_drained(const struct outbox *o)
 bool
 outbox_may_issue(const struct outbox *o, struct clock_mono now)
 {
-	return o->state == OUTBOX_LEADING && !relay_is_draining(o->relay) && database_lease(o->database, now);
+	return o->state == OUTBOX_LEADING && !relay_is_draining(o->relay) &&
+	    database_lease(o->database, now);
 }
 
 /* Turns. */
@@ -129,7 +136,9 @@ outbox_due(struct outbox *o, struct clock_mono now, struct clock_mono at)
 {
 	int64_t ns = at.ns - now.ns;
 
-	outbox_due_ms(o, ns <= 0 ? 0 : ns / 1000000 > WAIT_MOST_MS ? WAIT_MOST_MS : (ns + 999999) / 1000000);
+	if (ns > WAIT_MOST_MS * INT64_C(1000000))
+		ns = WAIT_MOST_MS * INT64_C(1000000);
+	outbox_due_ms(o, ns <= 0 ? 0 : (ns + 999999) / 1000000);
 }
 
 void
@@ -157,7 +166,8 @@ outbox_statement(const struct outbox *o, const char *which, char name[32])
 }
 
 void
-outbox_execute(struct outbox *o, database_fn *fn, const char *which, int n, const char *const *values)
+outbox_execute(struct outbox *o, database_fn *fn, const char *which, int n,
+    const char *const *values)
 {
 	char name[32];
 
@@ -168,7 +178,8 @@ outbox_execute(struct outbox *o, database_fn *fn, const char *which, int n, cons
 /* Life. */
 
 static void
-parse_template(struct outbox *o, const char *key, const char *text, struct outbox_template *template)
+parse_template(struct outbox *o, const char *key, const char *text,
+    struct outbox_template *template)
 {
 	char error[256];
 
@@ -177,8 +188,8 @@ parse_template(struct outbox *o, const char *key, const char *text, struct outbo
 }
 
 struct outbox *
-outbox_new(struct relay *relay, const struct config_outbox *config, struct database *database, struct amqp_publisher *publisher,
-    struct stats_page *page)
+outbox_new(struct relay *relay, const struct config_outbox *config, struct database *database,
+    struct amqp_publisher *publisher, struct stats_page *page)
 {
 	static unsigned number;
 	struct outbox *o = xcalloc(1, sizeof(*o));
@@ -248,11 +259,13 @@ count(struct outbox *o)
 static int64_t
 oldest_s(const struct outbox *o)
 {
-	const struct row *heads[] = { o->window.issued.head, o->window.ready.head, o->window.suspects.head };
+	const struct row *heads[] = { o->window.issued.head, o->window.ready.head,
+		o->window.suspects.head };
 	int64_t oldest = outbox_blocked_oldest_s(o);
 
 	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
-		if (heads[i] != NULL && row_created_s(heads[i]) > 0 && row_created_s(heads[i]) < oldest)
+		if (heads[i] != NULL && row_created_s(heads[i]) > 0 &&
+		    row_created_s(heads[i]) < oldest)
 			oldest = row_created_s(heads[i]);
 	return oldest;
 }
@@ -267,11 +280,13 @@ outbox_tick(struct outbox *o)
 
 	outbox_publish_tick(o, clock_mono_now());
 	outbox_blocked_tick(o, clock_mono_now());
-	if (o->state == OUTBOX_LEADING && ++o->ticks % COUNT_TICKS == 0 && !relay_is_draining(o->relay))
+	if (o->state == OUTBOX_LEADING && ++o->ticks % COUNT_TICKS == 0 &&
+	    !relay_is_draining(o->relay))
 		count(o);
 	if (o->state != OUTBOX_LEADING)
 		stats_set(&stats->pending, 0);
-	stats_set(&stats->in_flight, o->window.issued.count + o->window.orphans.count + (o->window.probed != NULL));
+	stats_set(&stats->in_flight,
+	    o->window.issued.count + o->window.orphans.count + (o->window.probed != NULL));
 	stats_set(&stats->broker_up, amqp_publisher_connected(o->publisher));
 	stats_set(&stats->oldest_ms, (uint64_t)(now.ms - oldest_ms));
 	atomic_store_explicit(&o->page->updated_ms, now.ms, memory_order_relaxed);

@@ -1,9 +1,11 @@
 /*
  * outbox_blocked.c - aggregates whose first row could not be published.
  *
- * A blockage is one cause and all that waits for it. A missing exchange, a route that leads to no queue and a queue that takes nothing
- * concern every aggregate that goes there: one row is tried for all of them, on a channel of its own, and when it gets through all go
- * on. What is wrong with a row itself blocks its own aggregate. Nothing but the seq of the first row is kept of a blocked aggregate.
+ * A blockage is one cause and all that waits for it. A missing exchange, a route that leads to no
+ * queue and a queue that takes nothing concern every aggregate that goes there: one row is tried
+ * for all of them, on a channel of its own, and when it gets through all go on. What is wrong with
+ * a row itself blocks its own aggregate. Nothing but the seq of the first row is kept of a blocked
+ * aggregate.
  *
  * A row without aggregate is blocked alone: an aggregate that is in no table stands for it.
  */
@@ -14,9 +16,12 @@
 #include "util/arena.h"
 
 enum {
-	RETRY_FIRST_MS = 1000, RETRY_MOST_MS = 60000,
-	NACK_FIRST_MS = 100, NACK_MOST_MS = 10000, NACK_CALM_MS = 20000,
-	LOOK_MS = 50			/* looking for what is due walks over all blockages: not more often */
+	RETRY_FIRST_MS = 1000,
+	RETRY_MOST_MS = 60000,
+	NACK_FIRST_MS = 100,
+	NACK_MOST_MS = 10000,
+	NACK_CALM_MS = 20000,
+	LOOK_MS = 50		/* not more often: it walks over all blockages */
 };
 
 struct blockage {
@@ -51,7 +56,8 @@ make_key(struct buf *key, enum block_reason reason, struct slice exchange, struc
 }
 
 static struct blockage *
-find(const struct outbox *o, enum block_reason reason, struct slice exchange, struct slice routing_key)
+find(const struct outbox *o, enum block_reason reason, struct slice exchange,
+    struct slice routing_key)
 {
 	struct buf key = BUF_INIT;
 	struct blockage *found;
@@ -166,49 +172,60 @@ release_all(struct outbox *o, struct blockage *b)
 static void
 name_row(const struct row *row, char *text, size_t size)
 {
-	const struct slice *type = &row->columns[OUTBOX_AGGREGATE_TYPE], *id = &row->columns[OUTBOX_AGGREGATE_ID];
+	const struct slice *type = &row->columns[OUTBOX_AGGREGATE_TYPE];
+	const struct slice *id = &row->columns[OUTBOX_AGGREGATE_ID];
 
 	if (id->data == NULL)
 		(void)snprintf(text, size, "event %lld", (long long)row->seq);
 	else
-		(void)snprintf(text, size, "event %lld of aggregate \"%.100s/%.100s\"", (long long)row->seq, type->data == NULL ? "" : type->data, id->data);
+		(void)snprintf(text, size, "event %lld of aggregate \"%.100s/%.100s\"",
+		    (long long)row->seq, type->data == NULL ? "" : type->data, id->data);
 }
 
 static void
 complain(struct outbox *o, const struct row *row, enum block_reason reason, struct slice text)
 {
 	struct slice exchange = { "", 0 }, routing_key = { "", 0 };
-	char name[256], ignored[256];
+	char name[256];
 
 	name_row(row, name, sizeof(name));
-	if (row_route(&o->window.router, row, &exchange, &routing_key, ignored, sizeof(ignored)) != 0)
+	if (!outbox_route(o, row, &exchange, &routing_key))
 		exchange = routing_key = (struct slice){ "", 0 };
 	switch (reason) {
 	case BLOCK_NO_EXCHANGE:
-		log_warning("%s waits, with all that goes to exchange \"%.*s\": the exchange does not exist; start the worker whose queue is bound to it, "
-		    "or declare it", name, (int)exchange.len, exchange.data);
+		log_warning("%s waits, with all that goes to exchange \"%.*s\": the exchange does"
+		    " not exist; start the worker whose queue is bound to it, or declare it",
+		    name, (int)exchange.len, exchange.data);
 		break;
 	case BLOCK_UNROUTABLE:
-		log_warning("%s waits: no queue is bound to exchange \"%.*s\" for routing key \"%.*s\"; start the worker that binds one", name, (int)exchange.len, exchange.data, (int)routing_key.len, routing_key.data);
+		log_warning("%s waits: no queue is bound to exchange \"%.*s\" for routing key"
+		    " \"%.*s\"; start the worker that binds one", name,
+		    (int)exchange.len, exchange.data, (int)routing_key.len, routing_key.data);
 		break;
 	case BLOCK_NACKED:
 		o->blocked.nacked = clock_mono_now();
-		log_complain(&o->blocked.nacks, LOG_LEVEL_WARNING, "%s waits: the broker did not take it (exchange \"%.*s\", routing key \"%.*s\"); "
-		    "a queue is full or has no majority; trying again", name, (int)exchange.len, exchange.data, (int)routing_key.len, routing_key.data);
+		log_complain(&o->blocked.nacks, LOG_LEVEL_WARNING,
+		    "%s waits: the broker did not take it (exchange \"%.*s\", routing key"
+		    " \"%.*s\"); a queue is full or has no majority; trying again", name,
+		    (int)exchange.len, exchange.data, (int)routing_key.len, routing_key.data);
 		break;
 	case BLOCK_PRECONDITION:
-		log_warning("%s waits: the broker refused it: %.*s; mend the row, or the broker's limits, or delete the row; trying again", name,
-		    (int)text.len, text.data);
+		log_warning("%s waits: the broker refused it: %.*s; mend the row, or the broker's"
+		    " limits, or delete the row; trying again", name, (int)text.len, text.data);
 		break;
 	case BLOCK_REFUSED:
-		log_warning("%s waits: it cannot be published: %.*s; mend the row or delete it", name, (int)text.len, text.data);
+		log_warning("%s waits: it cannot be published: %.*s; mend the row or delete it",
+		    name, (int)text.len, text.data);
 		break;
 	case BLOCK_REASONS:
 		break;
 	}
 }
 
-/* Tried in vain: next time another one's row, so that one that is deleted or held up otherwise does not keep the others. */
+/*
+ * Tried in vain: next time another one's row, so that one that is deleted or held up otherwise does
+ * not keep the others.
+ */
 static void
 still_blocked(struct outbox *o, struct blockage *b, struct aggregate *aggregate)
 {
@@ -227,7 +244,6 @@ outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, stru
 	struct slice exchange, routing_key;
 	struct buf key = BUF_INIT;
 	struct blockage *b = NULL, *former;
-	char ignored[256];
 
 	if (aggregate == NULL) {
 		aggregate = aggregate_new((struct slice){ NULL, 0 }, 0);
@@ -235,7 +251,7 @@ outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, stru
 	}
 	assert(aggregate->head == row);
 	former = aggregate->blockage;
-	if (row_route(&o->window.router, row, &exchange, &routing_key, ignored, sizeof(ignored)) == 0)
+	if (outbox_route(o, row, &exchange, &routing_key))
 		make_key(&key, reason, exchange, routing_key);
 	if (key.len > 0)
 		b = table_get(&o->blocked.routes, key.data, key.len);
@@ -270,18 +286,21 @@ outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, stru
 bool
 outbox_exchange_is_missing(const struct outbox *o, struct slice exchange)
 {
-	return o->blocked.routes.count > 0 && find(o, BLOCK_NO_EXCHANGE, exchange, (struct slice){ NULL, 0 }) != NULL;
+	return o->blocked.routes.count > 0 &&
+	    find(o, BLOCK_NO_EXCHANGE, exchange, (struct slice){ NULL, 0 }) != NULL;
 }
 
-/* Not tried at once: of a headers exchange one message can be routed and the next one not, and they must not push each other on for ever. */
+/*
+ * Not tried at once: of a headers exchange one message can be routed and the next one not, and they
+ * must not push each other on for ever.
+ */
 void
 outbox_route_works(struct outbox *o, const struct row *row)
 {
 	struct slice exchange, routing_key;
 	struct blockage *b;
-	char ignored[256];
 
-	if (o->blocked.unroutable == 0 || row_route(&o->window.router, row, &exchange, &routing_key, ignored, sizeof(ignored)) != 0)
+	if (o->blocked.unroutable == 0 || !outbox_route(o, row, &exchange, &routing_key))
 		return;
 	b = find(o, BLOCK_UNROUTABLE, exchange, routing_key);
 	if (b != NULL && b->due.ns > clock_mono_after_ms(b->tried, RETRY_FIRST_MS).ns)
@@ -297,7 +316,8 @@ outbox_unblock(struct outbox *o, struct aggregate *aggregate)
 	leave(o, aggregate);
 	others = b->waiting.count;
 	if (b->reason != BLOCK_NACKED)
-		log_info("event %lld got through%s", (long long)aggregate->blocked_seq, others == 0 ? "" : "; what waited with it goes on");
+		log_info("event %lld got through%s", (long long)aggregate->blocked_seq,
+		    others == 0 ? "" : "; what waited with it goes on");
 	release_all(o, b);
 }
 
@@ -307,8 +327,10 @@ outbox_blocked_oldest_s(const struct outbox *o)
 	int64_t oldest = INT64_MAX;
 
 	for (const struct blockage *b = o->blocked.head; b != NULL; b = b->next)
-		for (const struct aggregate *aggregate = b->waiting.head; aggregate != NULL; aggregate = aggregate->next)
-			if (aggregate->blocked_created_s > 0 && aggregate->blocked_created_s < oldest)
+		for (const struct aggregate *aggregate = b->waiting.head; aggregate != NULL;
+		     aggregate = aggregate->next)
+			if (aggregate->blocked_created_s > 0 &&
+			    aggregate->blocked_created_s < oldest)
 				oldest = aggregate->blocked_created_s;
 	return oldest;
 }
@@ -347,7 +369,8 @@ void
 outbox_blocked_row(struct outbox *o, struct row *row)
 {
 	for (size_t i = 0; i < o->blocked.asked_count; i++) {
-		struct aggregate *aggregate = o->blocked.asked[i] == NULL ? NULL : o->blocked.asked[i]->trying;
+		struct aggregate *aggregate =
+		    o->blocked.asked[i] == NULL ? NULL : o->blocked.asked[i]->trying;
 
 		if (aggregate == NULL || aggregate->blocked_seq != row->seq)
 			continue;
@@ -362,13 +385,15 @@ outbox_blocked_row(struct outbox *o, struct row *row)
 	row_free(&row);
 }
 
-/* Somebody deleted it: the rows behind it can go on, and another one's row is tried for the others. */
+/* Somebody deleted it: the rows behind it can go on, and another one's row is tried for the others.
+ */
 static void
 first_row_is_gone(struct outbox *o, struct blockage *b)
 {
 	struct aggregate *aggregate = b->trying;
 
-	log_info("event %lld, which could not be published, is no longer there", (long long)aggregate->blocked_seq);
+	log_info("event %lld, which could not be published, is no longer there",
+	    (long long)aggregate->blocked_seq);
 	outbox_unmark_dropped(o, aggregate->blocked_seq);
 	outbox_taken_back(o);
 	leave(o, aggregate);

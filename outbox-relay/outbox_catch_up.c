@@ -1,8 +1,10 @@
 /*
- * outbox_catch_up.c - reading once more what was let go of: rows of aggregates that can go on, single rows, first rows of blocked aggregates.
+ * outbox_catch_up.c - reading once more what was let go of: rows of aggregates that can go on,
+ * single rows, first rows of blocked aggregates.
  *
- * Requests are answered in order and there is one reading at a time. So a catch-up, which sees all that the looks ahead before it have
- * seen, has for its aggregates everything up to the cursor; what is behind the cursor the next look ahead brings.
+ * Requests are answered in order and there is one reading at a time. So a catch-up, which sees all
+ * that the looks ahead before it have seen, has for its aggregates everything up to the cursor;
+ * what is behind the cursor the next look ahead brings.
  */
 #include "outbox-relay/outbox_internal.h"
 
@@ -13,7 +15,8 @@ enum { CATCH_UP_AGGREGATES = 256 };
 static struct aggregate *
 catching_up(const struct outbox *o, const struct pg_result *result, int row)
 {
-	const char *type = pg_value(result, row, OUTBOX_AGGREGATE_TYPE), *id = pg_value(result, row, OUTBOX_AGGREGATE_ID);
+	const char *type = pg_value(result, row, OUTBOX_AGGREGATE_TYPE),
+		   *id = pg_value(result, row, OUTBOX_AGGREGATE_ID);
 	struct aggregate *aggregate;
 	struct buf key = BUF_INIT;
 
@@ -34,16 +37,21 @@ caught_up(void *arg, struct pg_result **result, const struct pg_error *error)
 	struct outbox_reader *r = &o->reader;
 	const struct log_context *former = log_push(&o->context);
 	int rows = error != NULL ? 0 : pg_rows(*result);
-	bool complete = error == NULL && outbox_read_is_complete(*result) && (unsigned)rows < r->asked_rows;
+	bool complete = error == NULL && outbox_read_is_complete(*result) &&
+	    (unsigned)rows < r->asked_rows;
 	int64_t last = rows == 0 ? INT64_MIN : outbox_read_seq(*result, rows - 1);
 
-	/* An aggregate that was blocked meanwhile is no longer in the list, and its rows stay where they are. */
+	/*
+	 * An aggregate that was blocked meanwhile is no longer in the list, and its rows stay where
+	 * they are.
+	 */
 	for (int i = 0; i < rows; i++) {
 		struct aggregate *aggregate = catching_up(o, *result, i);
 		int64_t seq = outbox_read_seq(*result, i);
 		void *known = seq_map_get(&o->known, seq);
 
-		if (aggregate == NULL || seq < aggregate->dropped_from || (known != NULL && known != DROPPED))
+		if (aggregate == NULL || seq < aggregate->dropped_from ||
+		    (known != NULL && known != DROPPED))
 			continue;
 		if (aggregate->count >= OUTBOX_AGGREGATE_ROWS) {
 			/* Enough of it for now: from here on it stays as it is. */

@@ -1,15 +1,18 @@
 /*
- * outbox_floor.c - the floor: no row will appear at or below it that has not been seen. So reading starts there, and neither dead rows
- * nor those that wait for something are walked over again.
+ * outbox_floor.c - the floor: no row will appear at or below it that has not been seen. So reading
+ * starts there, and neither dead rows nor those that wait for something are walked over again.
  *
- * Rows can become visible in another order than that of seq: a transaction draws its numbers early and commits late. But who draws a
- * number by inserting holds the table's RowExclusiveLock from before the insert to its end. So, for a cursor C: everybody who holds this
- * lock after a read that has seen a row at C may still commit rows at or below C; nobody else can, because numbers are drawn in
- * the order of time (outbox_table.c checks that) and the one of C was drawn before that read. When all of those have ended (a
- * transaction's rows are visible before its locks go), one more look from the old floor finds what they committed, and C is the floor.
+ * Rows can become visible in another order than that of seq: a transaction draws its numbers early
+ * and commits late. But who draws a number by inserting holds the table's RowExclusiveLock from
+ * before the insert to its end. So, for a cursor C: everybody who holds this lock after a read that
+ * has seen a row at C may still commit rows at or below C; nobody else can, because numbers are
+ * drawn in the order of time (outbox_table.c checks that) and the one of C was drawn before that
+ * read. When all of those have ended (a transaction's rows are visible before its locks go), one
+ * more look from the old floor finds what they committed, and C is the floor.
  *
- * Transactions are told apart by their virtual id, which is never used again while the server runs, and which a transaction keeps when it is
- * prepared (since 14.1: MarkAsPreparing() in twophase.c; its locks change owner at one go).
+ * Transactions are told apart by their virtual id, which is never used again while the server runs,
+ * and which a transaction keeps when it is prepared (since 14.1: MarkAsPreparing() in twophase.c;
+ * its locks change owner at one go).
  */
 #include "outbox-relay/outbox_internal.h"
 
@@ -74,7 +77,8 @@ answered(void *arg, struct pg_result **result, const struct pg_error *error)
 
 	f->asking = false;
 	if (error != NULL) {
-		log_complain(&f->complaint, LOG_LEVEL_WARNING, "could not see who writes to the table: %s", error->text);
+		log_complain(&f->complaint, LOG_LEVEL_WARNING,
+		    "could not see who writes to the table: %s", error->text);
 		f->next = clock_mono_after_ms(now, FAILED_MS);
 	} else {
 		look(f, *result);
@@ -89,7 +93,8 @@ outbox_floor_work(struct outbox *o, struct clock_mono now)
 {
 	struct outbox_floor *f = &o->floor;
 
-	if (!o->table.append_only || f->asking || f->state == FLOOR_CLEAR || relay_is_draining(o->relay))
+	if (!o->table.append_only || f->asking || f->state == FLOOR_CLEAR ||
+	    relay_is_draining(o->relay))
 		return;
 	if (f->state == FLOOR_IDLE && o->reader.cursor == o->reader.floor)
 		return;
@@ -109,7 +114,10 @@ outbox_floor_is_clear(const struct outbox *o)
 	return o->floor.state == FLOOR_CLEAR;
 }
 
-/* Marks of rows below the floor tell nothing that the floor does not; but for those that had a not_before, which are not read from there. */
+/*
+ * Marks of rows below the floor tell nothing that the floor does not; but for those that had a
+ * not_before, which are not read from there.
+ */
 static void
 purge(struct outbox *o)
 {
@@ -118,7 +126,8 @@ purge(struct outbox *o)
 
 	seq_list_sort(&o->reader.due);
 	for (size_t at = 0; (entry = seq_map_next(&o->known, &at)) != NULL;)
-		if (entry->value == DROPPED && entry->seq <= o->reader.floor && !seq_list_has(&o->reader.due, entry->seq))
+		if (entry->value == DROPPED && entry->seq <= o->reader.floor &&
+		    !seq_list_has(&o->reader.due, entry->seq))
 			seq_list_add(&below, entry->seq);
 	for (size_t i = 0; i < below.count; i++)
 		outbox_unmark_dropped(o, below.items[i]);

@@ -1,5 +1,6 @@
 /*
- * outbox_internal.h - the parts of an outbox. For outbox*.c, and relay.c, which gives them their turns.
+ * outbox_internal.h - the parts of an outbox. For outbox*.c, and relay.c, which gives them their
+ * turns.
  *
  *   outbox.c          its state, and the order in which the parts get their turn
  *   outbox_rows.c     the rows in memory
@@ -11,7 +12,8 @@
  *   outbox_settle.c   what the broker answers; deleting
  *   outbox_blocked.c  aggregates whose first row could not be published
  *
- * The life of a row's seq in 'known':  (read) struct row -> (confirmed) CONFIRMED -> (its delete was answered) not there
+ * The life of a row's seq in 'known':
+ *   (read) struct row -> (confirmed) CONFIRMED -> (its delete was answered) not there
  *                                      (let go of) DROPPED -> (read again) struct row
  * A visible row at or below the cursor and above the floor that is not known was committed late.
  */
@@ -34,7 +36,7 @@ enum {
 	OUTBOX_WINDOW_BYTES = 16 * 1024 * 1024,	/* unconfirmed */
 	OUTBOX_AGGREGATE_ROWS = 64,		/* in memory, of one aggregate */
 	OUTBOX_AGGREGATE_LOW = 16,		/* so few left: catch up */
-	OUTBOX_BLOCKED_MOST = 65536		/* blocked aggregates; with more of them nothing new is read */
+	OUTBOX_BLOCKED_MOST = 65536		/* blocked aggregates; then nothing new is read */
 };
 
 enum outbox_state {
@@ -65,17 +67,21 @@ struct outbox_reader {
 	struct clock_mono started;
 	int64_t cursor;			/* all rows that were visible up to here have been seen */
 	int64_t floor;			/* none will appear at or below here */
-	unsigned limit;			/* of the next read: grows and shrinks with what reads cost */
+	/* of the next read: grows and shrinks with what reads cost */
+	unsigned limit;
 	int64_t interval_ms;
 	struct clock_mono next;		/* when to look ahead again */
 	bool found_nothing;		/* the last look ahead */
 	bool turn;			/* catching up had the last turn */
 	unsigned asked_rows;		/* limit of the read that is under way */
 	struct pg_result *held;		/* rows ahead, until the late ones and the fence are here */
-	bool late_partial;		/* more late rows than were fetched: the held ones must be read again */
+	/* more late rows than were fetched: the held ones must be read again */
+	bool late_partial;
 	struct seq_list asked;		/* LATE, AGAIN, PROBE: what was asked for */
-	struct seq_list due;		/* rows with a not_before that were due and may still be known */
-	bool clears_floor;		/* begun when nobody was left who could have rows below the floor's candidate */
+	/* rows with a not_before that were due and may still be known */
+	struct seq_list due;
+	/* begun when nobody was left who could have rows below the floor's candidate */
+	bool clears_floor;
 	struct aggregate_list catching_up;
 	struct log_complaint complaint, full_complaint;
 };
@@ -85,7 +91,8 @@ struct outbox_floor {
 	enum floor_state state;
 	bool asking;
 	int64_t candidate;
-	struct table waiting;		/* transactions that may have rows at or below it under way: texts of ours */
+	/* transactions that may have rows at or below it under way: texts of ours */
+	struct table waiting;
 	struct clock_mono next;
 	struct log_complaint complaint;
 };
@@ -98,7 +105,8 @@ struct outbox_window {
 	struct row *probed;		/* unconfirmed on the probe channel */
 	int suspect_code;		/* 404 or 406: what closed the channel */
 	struct row_message_maker maker;	/* of the message that is being issued */
-	struct row_message_maker router;	/* for routes at any other time: answers are read while a message is being issued */
+	/* for routes at any other time: answers are read while a message is being issued */
+	struct row_message_maker router;
 };
 
 struct outbox_settling {
@@ -147,7 +155,8 @@ struct outbox {
 	struct clock_mono next_check;	/* UNFIT, STANDBY: when to ask again */
 	struct backoff check_backoff;
 	struct log_complaint complaint;
-	bool trying, standing_by;	/* the lock is being tried; it was said that another one leads */
+	/* the lock is being tried; it was said that another one leads */
+	bool trying, standing_by;
 	struct clock_mono broker_lost_since;	/* LEADING: 0 while there is one */
 	char backend_pid[16];		/* as the session itself says */
 	char file[16];			/* of the table; "" before the first read */
@@ -158,7 +167,8 @@ struct outbox {
 	struct aggregate_list lagging;	/* AGGREGATE_LAGGING */
 	size_t rows;			/* in memory, orphans aside */
 	size_t dropped;			/* marks in 'known' */
-	size_t let_go;			/* rows that were dropped and are to be read again, for the gauge */
+	/* rows that were dropped and are to be read again, for the gauge */
+	size_t let_go;
 	unsigned ticks;
 
 	struct outbox_reader reader;
@@ -170,32 +180,45 @@ struct outbox {
 
 /* outbox.c */
 void	outbox_wake(struct outbox *) ATTR_NONNULL;
-void	outbox_due_ms(struct outbox *, int64_t ms) ATTR_NONNULL;	/* while working: work again in so many ms at the latest */
+/* while working: work again in so many ms at the latest */
+void	outbox_due_ms(struct outbox *, int64_t ms) ATTR_NONNULL;
 void	outbox_due(struct outbox *, struct clock_mono now, struct clock_mono at) ATTR_NONNULL;
 void	outbox_set_state(struct outbox *, enum outbox_state) ATTR_NONNULL;
 void	outbox_statement(const struct outbox *, const char *which, char name[32]) ATTR_NONNULL;
-void	outbox_execute(struct outbox *, database_fn *, const char *which, int n, const char *const *values);
+void	outbox_execute(struct outbox *, database_fn *, const char *which, int n,
+    const char *const *values);
 bool	outbox_may_issue(const struct outbox *, struct clock_mono now) ATTR_NONNULL;
 struct stats_outbox *outbox_stats(struct outbox *) ATTR_NONNULL;
 
 /* outbox_rows.c */
-void	outbox_forget(struct outbox *) ATTR_NONNULL;		/* the session is lost: what is in memory is no longer ours */
-void	outbox_keep_row(struct outbox *, struct row *) ATTR_NONNULL;	/* is in memory and known from now on */
-void	outbox_let_go(struct outbox *, struct row **) ATTR_NONNULL;	/* no longer in memory; it is in no list. 'known' is the caller's business */
-void	outbox_take_row(struct outbox *, struct row *) ATTR_NONNULL;	/* a new one: kept, ready when it is its turn; or dropped. Takes it */
-void	outbox_pop_row(struct outbox *, struct row **) ATTR_NONNULL;	/* the head of its aggregate is settled: let go of it, the next one is ready */
-void	outbox_next_row(struct outbox *, struct aggregate *) ATTR_NONNULL;	/* the head, if there is one, is ready; what has no rows left is caught up or freed */
-void	outbox_drop_aggregate(struct outbox *, struct aggregate *) ATTR_NONNULL;	/* all of its rows, which are in no list */
+/* the session is lost: what is in memory is no longer ours */
+void	outbox_forget(struct outbox *) ATTR_NONNULL;
+/* is in memory and known from now on */
+void	outbox_keep_row(struct outbox *, struct row *) ATTR_NONNULL;
+/* no longer in memory; it is in no list. 'known' is the caller's business */
+void	outbox_let_go(struct outbox *, struct row **) ATTR_NONNULL;
+/* a new one: kept, ready when it is its turn; or dropped. Takes it */
+void	outbox_take_row(struct outbox *, struct row *) ATTR_NONNULL;
+/* the head of its aggregate is settled: let go of it, the next one is ready */
+void	outbox_pop_row(struct outbox *, struct row **) ATTR_NONNULL;
+/* the head, if there is one, is ready; what has no rows left is caught up or freed */
+void	outbox_next_row(struct outbox *, struct aggregate *) ATTR_NONNULL;
+/* all of its rows, which are in no list */
+void	outbox_drop_aggregate(struct outbox *, struct aggregate *) ATTR_NONNULL;
 void	outbox_mark_dropped(struct outbox *, int64_t seq) ATTR_NONNULL;
 void	outbox_unmark_dropped(struct outbox *, int64_t seq) ATTR_NONNULL;
-void	outbox_taken_back(struct outbox *) ATTR_NONNULL;	/* one row that was dropped is in memory again, or gone */
-void	outbox_add_row(struct outbox *, struct aggregate *, struct row *) ATTR_NONNULL;	/* kept; ready when it is its turn */
-void	outbox_caught_up(struct outbox *, struct aggregate *) ATTR_NONNULL;	/* for now: out of the reader's list, back to lagging or flowing */
+/* one row that was dropped is in memory again, or gone */
+void	outbox_taken_back(struct outbox *) ATTR_NONNULL;
+/* kept; ready when it is its turn */
+void	outbox_add_row(struct outbox *, struct aggregate *, struct row *) ATTR_NONNULL;
+/* for now: out of the reader's list, back to lagging or flowing */
+void	outbox_caught_up(struct outbox *, struct aggregate *) ATTR_NONNULL;
 
 /* outbox_lead.c */
 void	outbox_lead_check(struct outbox *) ATTR_NONNULL;
 void	outbox_lead_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
-void	outbox_lead_again(struct outbox *, const char *why) ATTR_NONNULL;	/* the table is not what it was: look at it afresh */
+/* the table is not what it was: look at it afresh */
+void	outbox_lead_again(struct outbox *, const char *why) ATTR_NONNULL;
 
 /* outbox_read.c */
 void	outbox_read_start(struct outbox *) ATTR_NONNULL;
@@ -205,10 +228,13 @@ void	outbox_read_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 /* For the readings of outbox_catch_up.c, too. */
 void	outbox_read_begin(struct outbox *, enum reading) ATTR_NONNULL;
 void	outbox_read_end(struct outbox *) ATTR_NONNULL;
-void	outbox_read_failed(struct outbox *, const struct pg_error *) ATTR_NONNULL;	/* and ended */
-void	outbox_read_fetch(struct outbox *, database_fn *) ATTR_NONNULL;	/* the rows of reader.asked */
+/* and ended */
+void	outbox_read_failed(struct outbox *, const struct pg_error *) ATTR_NONNULL;
+/* the rows of reader.asked */
+void	outbox_read_fetch(struct outbox *, database_fn *) ATTR_NONNULL;
 int64_t	outbox_read_seq(const struct pg_result *, int row) ATTR_NONNULL;
-bool	outbox_read_is_complete(const struct pg_result *) ATTR_NONNULL;	/* of fetch and catch_up: no row was left out for its size */
+/* of fetch and catch_up: no row was left out for its size */
+bool	outbox_read_is_complete(const struct pg_result *) ATTR_NONNULL;
 struct outbox_number { char text[24]; };	/* a number as a parameter */
 static inline const char *
 outbox_number(struct outbox_number *n, long long value)
@@ -219,13 +245,15 @@ outbox_number(struct outbox_number *n, long long value)
 
 /* outbox_catch_up.c */
 void	outbox_catch_up(struct outbox *, unsigned rows) ATTR_NONNULL;
-bool	outbox_read_probes(struct outbox *, struct clock_mono now) ATTR_NONNULL;	/* false: none is due */
+/* false: none is due */
+bool	outbox_read_probes(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
 /* outbox_floor.c */
 void	outbox_floor_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_floor_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 bool	outbox_floor_is_clear(const struct outbox *) ATTR_NONNULL;
-void	outbox_floor_rise(struct outbox *) ATTR_NONNULL;	/* a look ahead that was begun when it was clear has taken in all that it found */
+/* a look ahead that was begun when it was clear has taken in all that it found */
+void	outbox_floor_rise(struct outbox *) ATTR_NONNULL;
 
 /* outbox_publish.c */
 void	outbox_publish_init(struct outbox *) ATTR_NONNULL;
@@ -234,8 +262,17 @@ void	outbox_publish_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_publish_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 void	outbox_publish_tick(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
+/*
+ * Where a row goes. The texts are good until the next call; false: nowhere, it cannot be published
+ * as it is.
+ */
+bool	outbox_route(struct outbox *, const struct row *, struct slice *exchange,
+    struct slice *routing_key) ATTR_NONNULL;
+
 /* outbox_settle.c */
-void	outbox_settle_row(struct outbox *, struct row *, enum amqp_outcome, struct slice text) ATTR_NONNULL;	/* it is in no list */
+/* it is in no list */
+void	outbox_settle_row(struct outbox *, struct row *, enum amqp_outcome,
+    struct slice text) ATTR_NONNULL;
 void	outbox_settle_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_settle_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
@@ -250,17 +287,29 @@ enum block_reason {
 };
 void	outbox_blocked_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_blocked_tick(struct outbox *, struct clock_mono now) ATTR_NONNULL;
-/* The row, the head of its aggregate and in no list, cannot be published: it and what is behind it is dropped and waits. Takes the row. */
-void	outbox_block(struct outbox *, struct row **, enum block_reason, struct slice text) ATTR_NONNULL;
+/*
+ * The row, the head of its aggregate and in no list, cannot be published: it and what is behind it
+ * is dropped and waits. Takes the row.
+ */
+void	outbox_block(struct outbox *, struct row **, enum block_reason,
+    struct slice text) ATTR_NONNULL;
 bool	outbox_exchange_is_missing(const struct outbox *, struct slice exchange) ATTR_NONNULL;
 /* A row was confirmed that nothing blocked: what waits for its route is tried soon. */
 void	outbox_route_works(struct outbox *, const struct row *) ATTR_NONNULL;
-/* The first row of a blocked aggregate was confirmed: it can go on, and whoever waits for the same. */
+/*
+ * The first row of a blocked aggregate was confirmed: it can go on, and whoever waits for the same.
+ */
 void	outbox_unblock(struct outbox *, struct aggregate *) ATTR_NONNULL;
-int64_t	outbox_blocked_oldest_s(const struct outbox *) ATTR_NONNULL;	/* when the oldest of the first rows was created; INT64_MAX: unknown */
-/* First rows that are due to be tried: their seqs. They are then under way; each ends in outbox_blocked_row() or outbox_blocked_gone(). */
+/* when the oldest of the first rows was created; INT64_MAX: unknown */
+int64_t	outbox_blocked_oldest_s(const struct outbox *) ATTR_NONNULL;
+/*
+ * First rows that are due to be tried: their seqs. They are then under way; each ends in
+ * outbox_blocked_row() or outbox_blocked_gone().
+ */
 void	outbox_blocked_due(struct outbox *, struct clock_mono now, struct seq_list *) ATTR_NONNULL;
 void	outbox_blocked_row(struct outbox *, struct row *) ATTR_NONNULL;	/* takes the row */
-void	outbox_blocked_gone(struct outbox *) ATTR_NONNULL;		/* all that were due and did not come */
-void	outbox_blocked_untried(struct outbox *) ATTR_NONNULL;		/* the same, but they could not be read: later */
+/* all that were due and did not come */
+void	outbox_blocked_gone(struct outbox *) ATTR_NONNULL;
+/* the same, but they could not be read: later */
+void	outbox_blocked_untried(struct outbox *) ATTR_NONNULL;
 #endif

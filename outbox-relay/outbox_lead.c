@@ -1,9 +1,12 @@
 /*
- * outbox_lead.c - finding out what the table is, and leading it: one relay at a time, by a session's advisory lock.
+ * outbox_lead.c - finding out what the table is, and leading it: one relay at a time, by a
+ * session's advisory lock.
  *
- * Who leads has taken the idle time-out of its session together with the lock, so there is no moment at which a stopped relay could
- * keep the lock for ever. One case is not seen by that time-out: a relay that is stopped while the server is sending it an answer; that
- * session is not idle, it waits for its client. Whoever stands by ends such a session when it has waited for as long.
+ * Who leads has taken the idle time-out of its session together with the lock, so there is no
+ * moment at which a stopped relay could keep the lock for ever. One case is not seen by that
+ * time-out: a relay that is stopped while the server is sending it an answer; that session is not
+ * idle, it waits for its client. Whoever stands by ends such a session when it has waited for as
+ * long.
  */
 #include "outbox-relay/outbox_internal.h"
 
@@ -11,26 +14,33 @@
 
 enum {
 	TRY_MS = 500,
-	BROKER_LOST_MS = 1500		/* a leader without a broker makes room for one that has one */
+	BROKER_LOST_MS = 1500 /* a leader without a broker makes room for one that has one */
 };
 
 /* $1: the lock's key. */
 static const char try_sql[] =
     "with try as materialized (select pg_try_advisory_lock($1::int8) as got)"
-    " select got, pg_backend_pid(), case when got then set_config('idle_session_timeout', '1500', false) end,"
-    " case when not got then (select count(pg_terminate_backend(a.pid)) from pg_locks l join pg_stat_activity a on a.pid = l.pid"
+    " select got, pg_backend_pid(),"
+    " case when got then set_config('idle_session_timeout', '1500', false) end,"
+    " case when not got then (select count(pg_terminate_backend(a.pid))"
+    "  from pg_locks l join pg_stat_activity a on a.pid = l.pid"
     "  where not got and l.locktype = 'advisory' and l.granted and l.objsubid = 1"
-    "  and l.classid = (($1::int8 >> 32) & 4294967295)::oid and l.objid = ($1::int8 & 4294967295)::oid"
-    "  and l.database = (select oid from pg_database where datname = current_database()) and a.usename = current_user"
-    "  and a.state = 'active' and a.wait_event = 'ClientWrite' and a.query_start < clock_timestamp() - interval '1.5 s') end"
+    "  and l.classid = (($1::int8 >> 32) & 4294967295)::oid"
+    "  and l.objid = ($1::int8 & 4294967295)::oid"
+    "  and l.database = (select oid from pg_database where datname = current_database())"
+    "  and a.usename = current_user and a.state = 'active' and a.wait_event = 'ClientWrite'"
+    "  and a.query_start < clock_timestamp() - interval '1.5 s') end"
     " from try";
-static const char resign_sql[] = "select pg_advisory_unlock($1::int8), set_config('idle_session_timeout', $2, false)";
+static const char resign_sql[] =
+    "select pg_advisory_unlock($1::int8), set_config('idle_session_timeout', $2, false)";
 /*
- * $1: position in the WAL. Returns when all before it is on disk: at once if it is already, else by a commit of its own. A visible row
- * whose writer does not wait for its commit (synchronous_commit off) may not be published before: a crash would take it back.
+ * $1: position in the WAL. Returns when all before it is on disk: at once if it is already, else by
+ * a commit of its own. A visible row whose writer does not wait for its commit (synchronous_commit
+ * off) may not be published before: a crash would take it back.
  */
 static const char fence_sql[] =
-    "select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'pawl-relay', '')"
+    "select set_config('synchronous_commit', 'on', true),"
+    " pg_logical_emit_message(true, 'pawl-relay', '')"
     " where pg_current_wal_flush_lsn() < $1::pg_lsn";
 
 static void
@@ -74,16 +84,26 @@ all_prepared(void *arg, struct pg_result **result, const struct pg_error *error)
 static void
 prepare_all(struct outbox *o)
 {
-	const struct { const char *which, *sql; } statements[] = {
-		{ "read", o->table.read }, { "fetch", o->table.fetch }, { "catch_up", o->table.catch_up }, { "erase", o->table.erase },
-		{ "writers", o->table.writers }, { "count", o->table.count }, { "fence", fence_sql }, { "resign", resign_sql }, { "try", try_sql },
+	const struct { const char *which, *sql;
+	} statements[] = {
+		{ "read", o->table.read },
+		{ "fetch", o->table.fetch },
+		{ "catch_up", o->table.catch_up },
+		{ "erase", o->table.erase },
+		{ "writers", o->table.writers },
+		{ "count", o->table.count },
+		{ "fence", fence_sql },
+		{ "resign", resign_sql },
+		{ "try", try_sql },
 	};
 	char name[32];
 
 	o->checks++;		/* names of an earlier attempt may be taken */
 	for (size_t i = 0; i < ARRAY_SIZE(statements); i++) {
 		outbox_statement(o, statements[i].which, name);
-		database_prepare(o->database, i + 1 < ARRAY_SIZE(statements) ? prepared : all_prepared, o, name, statements[i].sql);
+		database_prepare(o->database,
+		    i + 1 < ARRAY_SIZE(statements) ? prepared : all_prepared, o, name,
+		    statements[i].sql);
 	}
 }
 
@@ -100,8 +120,10 @@ checked(void *arg, struct pg_result **result, const struct pg_error *error)
 		unfit(o, why);
 	} else {
 		if (!o->table.append_only)
-			log_info("column seq of table %s is no \"generated always as identity\" with cache 1: order within an aggregate is that of seq "
-			    "as far as it can be seen, and reading gets slower while dead rows cannot be removed", o->table.name);
+			log_info("column seq of table %s is no \"generated always as identity\""
+			    " with cache 1: order within an aggregate is that of seq as far as it"
+			    " can be seen, and reading gets slower while dead rows cannot be"
+			    " removed", o->table.name);
 		o->window.maker.id_is_uuid = o->table.id_is_uuid;
 		prepare_all(o);
 	}
@@ -138,8 +160,11 @@ tried(void *arg, struct pg_result **result, const struct pg_error *error)
 
 	o->trying = false;
 	o->next_check = clock_mono_after_ms(clock_mono_now(), TRY_MS);
-	if (error != NULL || pg_rows(*result) != 1 || pg_value(*result, 0, 0) == NULL || pg_value(*result, 0, 1) == NULL) {
-		log_complain(&o->complaint, LOG_LEVEL_WARNING, "could not try the leader's lock: %s", error == NULL ? "no answer" : error->text);
+	if (error != NULL || pg_rows(*result) != 1 || pg_value(*result, 0, 0) == NULL ||
+	    pg_value(*result, 0, 1) == NULL) {
+		log_complain(&o->complaint, LOG_LEVEL_WARNING,
+		    "could not try the leader's lock: %s",
+		    error == NULL ? "no answer" : error->text);
 	} else if (strcmp(pg_value(*result, 0, 0), "t") == 0) {
 		log_recovered(&o->complaint, "the leader's lock can be tried again");
 		lead(o, *result);
@@ -148,7 +173,9 @@ tried(void *arg, struct pg_result **result, const struct pg_error *error)
 			log_info("standing by: another relay leads table %s", o->table.name);
 		o->standing_by = true;
 		if (pg_value(*result, 0, 3) != NULL && strcmp(pg_value(*result, 0, 3), "0") != 0)
-			log_warning("the relay that leads table %s takes no answers: its session was ended", o->table.name);
+			log_warning(
+			    "the relay that leads table %s takes no answers: its session was ended",
+			    o->table.name);
 	}
 	outbox_wake(o);
 	log_pop(former);
@@ -160,13 +187,19 @@ try(struct outbox *o, struct clock_mono now)
 	const char *values[] = { o->table.lock_key };
 	const struct outbox *twin = relay_twin(o->relay, o);
 
-	/* The broker first: a leader without one is of no use. And nothing of an earlier lead may be on the way any more (see outbox_forget). */
-	if (o->window.orphans.count > 0 || o->window.probed != NULL || relay_is_draining(o->relay) || !amqp_publisher_connected(o->publisher)) {
+	/*
+	 * The broker first: a leader without one is of no use. And nothing of an earlier lead may
+	 * be on the way any more (see outbox_forget).
+	 */
+	if (o->window.orphans.count > 0 || o->window.probed != NULL ||
+	    relay_is_draining(o->relay) || !amqp_publisher_connected(o->publisher)) {
 		outbox_due_ms(o, TRY_MS);
 		return;
 	}
 	if (twin != NULL) {
-		log_complain(&o->complaint, LOG_LEVEL_ERROR, "table %s is published by outbox \"%s\" already; remove one of them", o->table.name, outbox_name(twin));
+		log_complain(&o->complaint, LOG_LEVEL_ERROR,
+		    "table %s is published by outbox \"%s\" already; remove one of them",
+		    o->table.name, outbox_name(twin));
 		o->next_check = clock_mono_after_ms(now, TRY_MS);
 		return;
 	}

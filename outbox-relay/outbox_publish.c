@@ -1,13 +1,16 @@
 /*
  * outbox_publish.c - issuing rows and the window of those that are unconfirmed.
  *
- * Order: of each aggregate at most one row is unconfirmed, and the next one is ready only when the broker has confirmed it. So rows of
- * different aggregates fill the window, and whatever happens to one (nack, return, a lost connection) none of its successors is out.
+ * Order: of each aggregate at most one row is unconfirmed, and the next one is ready only when the
+ * broker has confirmed it. So rows of different aggregates fill the window, and whatever happens to
+ * one (nack, return, a lost connection) none of its successors is out.
  *
- * A missing exchange (404) or a message that the broker does not accept (406) closes the channel, and everything unconfirmed on it is
- * void without a word on which one it was. These suspects are issued again one at a time, on a channel of their own, while the outbox's
- * channel pauses. A 404 is about the exchange: one answer clears or convicts all suspects that go to it. Behind a 406 is a message that
- * is too large for the broker: largest first. When the culprit is found the others go back to the window.
+ * A missing exchange (404) or a message that the broker does not accept (406) closes the channel,
+ * and everything unconfirmed on it is void without a word on which one it was. These suspects are
+ * issued again one at a time, on a channel of their own, while the outbox's channel pauses. A 404
+ * is about the exchange: one answer clears or convicts all suspects that go to it. Behind a 406 is
+ * a message that is too large for the broker: largest first. When the culprit is found the others
+ * go back to the window.
  */
 #include "outbox-relay/outbox_internal.h"
 
@@ -16,8 +19,9 @@
 #include "util/fault.h"
 
 enum {
-	NOT_FOUND = 404, PRECONDITION_FAILED = 406,
-	CONFIRM_MS = 60000		/* the broker owes an answer for so long: give the channel up (it may never come: facts row 79) */
+	NOT_FOUND = 404,
+	PRECONDITION_FAILED = 406,
+	CONFIRM_MS = 60000	/* a confirm may never come; then the channel is given up */
 };
 
 static void
@@ -108,7 +112,8 @@ sort_by_size(struct row_list *list)
 static bool
 names_a_culprit(const struct amqp_error *error)
 {
-	return !error->connection && (error->code == NOT_FOUND || error->code == PRECONDITION_FAILED);
+	return !error->connection &&
+	    (error->code == NOT_FOUND || error->code == PRECONDITION_FAILED);
 }
 
 static void
@@ -126,7 +131,8 @@ channel_down(void *arg, const struct amqp_error *error)
 	}
 	w->issued_bytes = 0;
 	if (names_a_culprit(error) && w->issued.count > 0) {
-		log_info("the broker closed the channel: %s; looking for the cause among %zu events", error->text, w->issued.count);
+		log_info("the broker closed the channel: %s; looking for the cause among %zu"
+		    " events", error->text, w->issued.count);
 		w->suspect_code = error->code;
 		while (w->issued.head != NULL) {
 			struct row *row = w->issued.head;
@@ -157,11 +163,10 @@ clear_suspects_of(struct outbox *o, struct slice exchange)
 {
 	struct outbox_window *w = &o->window;
 	struct slice of_row, routing_key;
-	char ignored[256];
 
 	for (struct row *row = w->suspects.head, *next; row != NULL; row = next) {
 		next = row->next;
-		if (row_route(&w->router, row, &of_row, &routing_key, ignored, sizeof(ignored)) == 0 && !slice_equals(of_row, exchange))
+		if (outbox_route(o, row, &of_row, &routing_key) && !slice_equals(of_row, exchange))
 			continue;
 		row_list_remove(&w->suspects, row);
 		row->state = ROW_READY;
@@ -175,10 +180,8 @@ suspect_is_clear(struct outbox *o, const struct row *row)
 {
 	struct slice exchange, routing_key;
 	struct buf copy = BUF_INIT;
-	char ignored[256];
 
-	if (o->window.suspect_code != NOT_FOUND ||
-	    row_route(&o->window.router, row, &exchange, &routing_key, ignored, sizeof(ignored)) != 0)
+	if (o->window.suspect_code != NOT_FOUND || !outbox_route(o, row, &exchange, &routing_key))
 		return;
 	buf_slice(&copy, exchange);	/* the router's memory is used again */
 	clear_suspects_of(o, (struct slice){ copy.data, copy.len });
@@ -224,7 +227,9 @@ probe_down(void *arg, const struct amqp_error *error)
 		bool found = is_suspect(row);
 
 		stats_add(&outbox_stats(o)->refused, 1);
-		outbox_block(o, &row, error->code == NOT_FOUND ? BLOCK_NO_EXCHANGE : BLOCK_PRECONDITION, slice_of(error->text));
+		outbox_block(o, &row,
+		    error->code == NOT_FOUND ? BLOCK_NO_EXCHANGE : BLOCK_PRECONDITION,
+		    slice_of(error->text));
 		if (found)
 			back_to_ready(o, &w->suspects);
 	} else if (is_suspect(row)) {
@@ -276,7 +281,8 @@ issue(struct outbox *o, struct row *row, bool probe)
 		row_list_append(&w->issued, row);
 		w->issued_bytes += row->size;
 	}
-	status = amqp_channel_publish(probe ? w->probe : w->channel, &message, row, why, sizeof(why));
+	status = amqp_channel_publish(probe ? w->probe : w->channel, &message, row, why,
+	    sizeof(why));
 	if (status == AMQP_PUBLISHED) {
 		stats_add(&outbox_stats(o)->published, 1);
 		return ISSUE_DONE;
@@ -293,17 +299,23 @@ issue(struct outbox *o, struct row *row, bool probe)
 	return ISSUE_DONE;
 }
 
-static const struct amqp_channel_events channel_events = { .ready = channel_ready, .outcome = channel_outcome, .down = channel_down };
-static const struct amqp_channel_events probe_events = { .ready = channel_ready, .outcome = probe_outcome, .down = probe_down };
+static const struct amqp_channel_events channel_events = {
+	.ready = channel_ready, .outcome = channel_outcome, .down = channel_down
+};
+static const struct amqp_channel_events probe_events = {
+	.ready = channel_ready, .outcome = probe_outcome, .down = probe_down
+};
 
 static void
 issue_probes(struct outbox *o, struct clock_mono now)
 {
 	struct outbox_window *w = &o->window;
 
+	/* Most outboxes never need one. */
 	if (w->probe == NULL && (w->suspects.head != NULL || w->probes.head != NULL))
-		w->probe = amqp_channel_new(o->publisher, &probe_events, o);	/* most outboxes never need one */
-	while (w->probed == NULL && (w->suspects.head != NULL || w->probes.head != NULL) && amqp_channel_ready(w->probe) && outbox_may_issue(o, now)) {
+		w->probe = amqp_channel_new(o->publisher, &probe_events, o);
+	while (w->probed == NULL && (w->suspects.head != NULL || w->probes.head != NULL) &&
+	    amqp_channel_ready(w->probe) && outbox_may_issue(o, now)) {
 		struct row_list *list = w->suspects.head != NULL ? &w->suspects : &w->probes;
 		enum row_state state = list == &w->suspects ? ROW_SUSPECT : ROW_PROBE;
 		struct row *row = list->head;
@@ -322,15 +334,20 @@ has_room(const struct outbox *o)
 {
 	const struct outbox_window *w = &o->window;
 
-	/* What was published and cannot be deleted will be published again one day: there is an end to that. */
-	return w->issued.count < o->config->window && (w->issued_bytes < OUTBOX_WINDOW_BYTES || w->issued.count == 0) &&
+	/*
+	 * What was published and cannot be deleted will be published again one day: there is an end
+	 * to that.
+	 */
+	return w->issued.count < o->config->window &&
+	    (w->issued_bytes < OUTBOX_WINDOW_BYTES || w->issued.count == 0) &&
 	    o->settling.confirmed.count < o->config->window + (size_t)4 * OUTBOX_BATCH;
 }
 
 static bool
 suspects_are_out(const struct outbox_window *w)
 {
-	return w->suspects.count > 0 || (w->probed != NULL && w->probed->state == ROW_PROBED && is_suspect(w->probed));
+	return w->suspects.count > 0 ||
+	    (w->probed != NULL && w->probed->state == ROW_PROBED && is_suspect(w->probed));
 }
 
 void
@@ -371,23 +388,37 @@ outbox_publish_tick(struct outbox *o, struct clock_mono now)
 	if (!amqp_publisher_connected(o->publisher) || amqp_publisher_blocked(o->publisher))
 		return;
 	if (is_overdue(w->issued.head, now) || is_overdue(w->orphans.head, now)) {
-		log_warning("the broker did not confirm for %d s: %zu events are published again on a new channel", CONFIRM_MS / 1000, w->issued.count);
+		log_warning("the broker did not confirm for %d s: %zu events are published again on"
+		    " a new channel", CONFIRM_MS / 1000, w->issued.count);
 		amqp_channel_free(&w->channel);
 		channel_down(o, &error);
 		w->channel = amqp_channel_new(o->publisher, &channel_events, o);
 	}
 	if (is_overdue(w->probed, now)) {
-		log_warning("the broker did not confirm a single event for %d s: it is published again on a new channel", CONFIRM_MS / 1000);
+		log_warning("the broker did not confirm a single event for %d s: it is published"
+		    " again on a new channel", CONFIRM_MS / 1000);
 		amqp_channel_free(&w->probe);
 		probe_down(o, &error);
 	}
 }
 
+bool
+outbox_route(struct outbox *o, const struct row *row, struct slice *exchange,
+    struct slice *routing_key)
+{
+	char ignored[256];
+
+	return row_route(&o->window.router, row, exchange, routing_key, ignored,
+	    sizeof(ignored)) == 0;
+}
+
 void
 outbox_publish_init(struct outbox *o)
 {
-	row_message_maker_init(&o->window.maker, o->config->name, &o->exchange, &o->routing_key, (size_t)o->config->max_body_bytes);
-	row_message_maker_init(&o->window.router, o->config->name, &o->exchange, &o->routing_key, (size_t)o->config->max_body_bytes);
+	row_message_maker_init(&o->window.maker, o->config->name, &o->exchange, &o->routing_key,
+	    (size_t)o->config->max_body_bytes);
+	row_message_maker_init(&o->window.router, o->config->name, &o->exchange, &o->routing_key,
+	    (size_t)o->config->max_body_bytes);
 	o->window.channel = amqp_channel_new(o->publisher, &channel_events, o);
 }
 

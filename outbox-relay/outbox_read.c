@@ -1,17 +1,22 @@
 /*
  * outbox_read.c - from the table into memory. One reading is under way at a time.
  *
- * Looking ahead is one statement, so one snapshot: the seqs of all visible rows between floor and cursor, and the next rows behind the
- * cursor. A seq at or below the cursor that is not known was committed late. Such rows are fetched and taken before those ahead.
+ * Looking ahead is one statement, so one snapshot: the seqs of all visible rows between floor and
+ * cursor, and the next rows behind the cursor. A seq at or below the cursor that is not known was
+ * committed late. Such rows are fetched and taken before those ahead.
  *
- * Why the order within an aggregate holds if writers lock the aggregate before they insert (and seq is drawn in the order of time): let
- * a and b be rows of one aggregate, a.seq < b.seq. The writer of b got the lock when the writer of a had committed, so every snapshot that
- * shows b shows a. When b is taken, a reading that has shown b is the source. Either a was taken or known before; or it is shown by
- * the same reading: ahead with b, in front of it, as rows come in order of seq; or late, and then it is taken before all that is ahead
- * (if not all late rows can be fetched at once, nothing that is ahead is taken). A row that is let go of again lets go of all of its
- * aggregate behind it, and they are read again in order of seq (catching up); what comes new meanwhile stays behind them.
+ * Why the order within an aggregate holds if writers lock the aggregate before they insert (and seq
+ * is drawn in the order of time): let a and b be rows of one aggregate, a.seq < b.seq. The writer
+ * of b got the lock when the writer of a had committed, so every snapshot that shows b shows a.
+ * When b is taken, a reading that has shown b is the source. Either a was taken or known before; or
+ * it is shown by the same reading: ahead with b, in front of it, as rows come in order of seq; or
+ * late, and then it is taken before all that is ahead (if not all late rows can be fetched at once,
+ * nothing that is ahead is taken). A row that is let go of again lets go of all of its aggregate
+ * behind it, and they are read again in order of seq (catching up); what comes new meanwhile stays
+ * behind them.
  *
- * A row is taken only when the WAL is on disk up to a position that is behind the commits of all rows of the snapshot.
+ * A row is taken only when the WAL is on disk up to a position that is behind the commits of all
+ * rows of the snapshot.
  *
  */
 #include "outbox-relay/outbox_internal.h"
@@ -23,8 +28,11 @@
 #include "util/pg.h"
 
 enum {
-	LIMIT_FIRST = 250, LIMIT_LEAST = 16,
-	SLOW_MS = 300, QUICK_MS = 100,		/* a read that takes longer, shorter: smaller, larger ones. The lease depends on quick answers */
+	LIMIT_FIRST = 250,
+	LIMIT_LEAST = 16,
+	SLOW_MS = 300,
+	QUICK_MS = 100, /* a read that takes longer, shorter: smaller, larger ones. The lease
+			   depends on quick answers */
 	FAILED_MS = 1000
 };
 
@@ -41,7 +49,8 @@ room(const struct outbox *o)
 	size_t most = rows_most(o), left = o->rows >= most ? 0 : most - o->rows;
 	size_t want = o->reader.limit < most / 4 ? o->reader.limit : most / 4;
 
-	if (left < want || (o->rows > 0 && relay_bytes(o->relay) + OUTBOX_READ_BYTES > OUTBOX_MEMORY_BYTES))
+	if (left < want ||
+	    (o->rows > 0 && relay_bytes(o->relay) + OUTBOX_READ_BYTES > OUTBOX_MEMORY_BYTES))
 		return 0;
 	return (unsigned)(left < o->reader.limit ? left : o->reader.limit);
 }
@@ -71,7 +80,8 @@ outbox_read_end(struct outbox *o)
 void
 outbox_read_failed(struct outbox *o, const struct pg_error *error)
 {
-	log_complain(&o->reader.complaint, LOG_LEVEL_WARNING, "could not read table %s, trying again: %s", o->table.name, error->text);
+	log_complain(&o->reader.complaint, LOG_LEVEL_WARNING,
+	    "could not read table %s, trying again: %s", o->table.name, error->text);
 	o->reader.next = clock_mono_after_ms(clock_mono_now(), FAILED_MS);
 	outbox_read_end(o);
 	if (error->class == PG_CLASS_STALE || error->class == PG_CLASS_STATEMENT)
@@ -150,7 +160,9 @@ schedule(struct outbox *o, int rows, bool again)
 	if (rows > 0)
 		r->interval_ms = o->config->poll_min_ms;
 	else
-		r->interval_ms = r->interval_ms * 2 > o->config->poll_max_ms ? o->config->poll_max_ms : r->interval_ms * 2;
+		r->interval_ms = r->interval_ms * 2 > o->config->poll_max_ms
+		    ? o->config->poll_max_ms
+		    : r->interval_ms * 2;
 	r->next = clock_mono_after_ms(clock_mono_now(), r->interval_ms);
 }
 
@@ -215,7 +227,8 @@ fence_passed(void *arg, struct pg_result **result, const struct pg_error *error)
 
 	(void)result;
 	if (error != NULL) {
-		log_complain(&r->complaint, LOG_LEVEL_WARNING, "could not make sure that the events of table %s are on disk, trying again: %s",
+		log_complain(&r->complaint, LOG_LEVEL_WARNING,
+		    "could not make sure that the events of table %s are on disk, trying again: %s",
 		    o->table.name, error->text);
 		pg_result_free(&r->held);
 		r->next = clock_mono_after_ms(clock_mono_now(), FAILED_MS);
@@ -280,9 +293,12 @@ find_late(struct outbox *o, const char *behind)
 static bool
 begins_with_meta(const struct pg_result *result)
 {
-	return pg_rows(result) > 0 && pg_columns(result) == OUTBOX_RESULT_COLUMNS && pg_value(result, 0, OUTBOX_SEQ) == NULL &&
-	    pg_value(result, 0, OUTBOX_META_BACKEND_PID) != NULL && pg_value(result, 0, OUTBOX_META_BEHIND) != NULL &&
-	    pg_value(result, 0, OUTBOX_META_INSERT_LSN) != NULL && pg_value(result, 0, OUTBOX_META_FILE) != NULL;
+	return pg_rows(result) > 0 && pg_columns(result) == OUTBOX_RESULT_COLUMNS &&
+	    pg_value(result, 0, OUTBOX_SEQ) == NULL &&
+	    pg_value(result, 0, OUTBOX_META_BACKEND_PID) != NULL &&
+	    pg_value(result, 0, OUTBOX_META_BEHIND) != NULL &&
+	    pg_value(result, 0, OUTBOX_META_INSERT_LSN) != NULL &&
+	    pg_value(result, 0, OUTBOX_META_FILE) != NULL;
 }
 
 static void
@@ -308,7 +324,8 @@ ahead_here(void *arg, struct pg_result **result, const struct pg_error *error)
 	insert_lsn = pg_value(*result, 0, OUTBOX_META_INSERT_LSN);
 	if (strcmp(pid, o->backend_pid) != 0) {
 		outbox_read_end(o);
-		database_restart(o->database, "the session is not always the same one, so its locks mean nothing; connect without a pooler, or with one in session mode");
+		database_restart(o->database, "the session is not always the same one, so its locks"
+		    " mean nothing; connect without a pooler, or with one in session mode");
 		goto out;
 	}
 	file = pg_value(*result, 0, OUTBOX_META_FILE);
@@ -323,7 +340,8 @@ ahead_here(void *arg, struct pg_result **result, const struct pg_error *error)
 	*result = NULL;
 	find_late(o, behind);
 	/* The fence goes first, so that it has been passed when the late rows are here. */
-	if (!parse_lsn(insert_lsn, &insert) || !parse_lsn(pg_value(r->held, 0, OUTBOX_META_FLUSH_LSN), &flushed) || flushed < insert)
+	if (!parse_lsn(insert_lsn, &insert) ||
+	    !parse_lsn(pg_value(r->held, 0, OUTBOX_META_FLUSH_LSN), &flushed) || flushed < insert)
 		outbox_execute(o, fence_passed, "fence", 1, &insert_lsn);
 	else if (r->asked.count == 0)
 		take_ahead(o, NULL);
@@ -378,7 +396,8 @@ may_look_ahead(struct outbox *o, struct clock_mono now)
 	struct outbox_reader *r = &o->reader;
 
 	if (o->blocked.aggregates >= OUTBOX_BLOCKED_MOST) {
-		log_complain(&r->full_complaint, LOG_LEVEL_ERROR, "%zu aggregates are blocked: nothing new is read until some of them can go on",
+		log_complain(&r->full_complaint, LOG_LEVEL_ERROR,
+		    "%zu aggregates are blocked: nothing new is read until some of them can go on",
 		    o->blocked.aggregates);
 		return false;
 	}
@@ -396,7 +415,8 @@ outbox_read_work(struct outbox *o, struct clock_mono now)
 	bool behind = o->lagging.count > 0 || o->blocked.again.count > 0, ahead;
 	unsigned rows;
 
-	if (r->reading != READING_NOTHING || relay_is_draining(o->relay) || outbox_read_probes(o, now))
+	if (r->reading != READING_NOTHING || relay_is_draining(o->relay) ||
+	    outbox_read_probes(o, now))
 		return;
 	ahead = may_look_ahead(o, now);
 	rows = room(o);

@@ -1,5 +1,6 @@
 /*
- * outbox_rows.c - the rows in memory: which of them are ready, which are let go of and read again later.
+ * outbox_rows.c - the rows in memory: which of them are ready, which are let go of and read again
+ * later.
  */
 #include "outbox-relay/outbox_internal.h"
 
@@ -59,11 +60,15 @@ make_ready(struct outbox *o, struct row *row)
 	row_list_append(&o->window.ready, row);
 }
 
-/* To be caught up, if there is anything to catch up with and few rows are left to work on meanwhile. */
+/*
+ * To be caught up, if there is anything to catch up with and few rows are left to work on
+ * meanwhile.
+ */
 static void
 lag(struct outbox *o, struct aggregate *aggregate)
 {
-	if (aggregate->list != AGGREGATE_FLOWING || aggregate->dropped_from == INT64_MAX || aggregate->count > OUTBOX_AGGREGATE_LOW)
+	if (aggregate->list != AGGREGATE_FLOWING || aggregate->dropped_from == INT64_MAX ||
+	    aggregate->count > OUTBOX_AGGREGATE_LOW)
 		return;
 	aggregate->list = AGGREGATE_LAGGING;
 	aggregate_list_append(&o->lagging, aggregate);
@@ -72,7 +77,8 @@ lag(struct outbox *o, struct aggregate *aggregate)
 static struct aggregate *
 aggregate_of(struct outbox *o, const struct row *row)
 {
-	struct slice type = row->columns[OUTBOX_AGGREGATE_TYPE], id = row->columns[OUTBOX_AGGREGATE_ID];
+	struct slice type = row->columns[OUTBOX_AGGREGATE_TYPE],
+		     id = row->columns[OUTBOX_AGGREGATE_ID];
 	char small[256], *key = small;
 	struct aggregate *aggregate;
 	size_t len = type.len + 1 + id.len;
@@ -110,10 +116,12 @@ outbox_take_row(struct outbox *o, struct row *row)
 {
 	struct aggregate *aggregate = aggregate_of(o, row);
 
-	if (aggregate != NULL && aggregate->blockage == NULL && aggregate->count >= OUTBOX_AGGREGATE_ROWS && row->seq > aggregate->tail->seq &&
+	if (aggregate != NULL && aggregate->blockage == NULL &&
+	    aggregate->count >= OUTBOX_AGGREGATE_ROWS && row->seq > aggregate->tail->seq &&
 	    row->seq < aggregate->dropped_from)
 		aggregate->dropped_from = row->seq;
-	if (aggregate != NULL && (aggregate->blockage != NULL || row->seq >= aggregate->dropped_from)) {
+	if (aggregate != NULL &&
+	    (aggregate->blockage != NULL || row->seq >= aggregate->dropped_from)) {
 		if (row->seq < aggregate->dropped_from)
 			aggregate->dropped_from = row->seq;
 		outbox_mark_dropped(o, row->seq);
@@ -193,9 +201,10 @@ outbox_drop_aggregate(struct outbox *o, struct aggregate *aggregate)
 }
 
 /*
- * What is unconfirmed stays with its channel until the broker has answered; only then may the lock be taken again (outbox_lead.c). If
- * such a row were read again before, it could be published while its first copy is still on the way, and that copy could arrive behind
- * its successors. Nor is it remembered as confirmed: behind a fail-over its seq may be another event's.
+ * What is unconfirmed stays with its channel until the broker has answered; only then may the lock
+ * be taken again (outbox_lead.c). If such a row were read again before, it could be published while
+ * its first copy is still on the way, and that copy could arrive behind its successors. Nor is it
+ * remembered as confirmed: behind a fail-over its seq may be another event's.
  */
 void
 outbox_forget(struct outbox *o)

@@ -1,8 +1,9 @@
 /*
  * outbox_settle.c - what the broker answers, and deleting what it has confirmed.
  *
- * One delete is under way at a time, of all that was confirmed until it is sent. It waits a little for more, because a delete of a few
- * rows costs nearly as much as one of a thousand: a commit. Nobody waits for it, the event is out.
+ * One delete is under way at a time, of all that was confirmed until it is sent. It waits a little
+ * for more, because a delete of a few rows costs nearly as much as one of a thousand: a commit.
+ * Nobody waits for it, the event is out.
  */
 #include "outbox-relay/outbox_internal.h"
 
@@ -59,7 +60,9 @@ deleted(void *arg, struct pg_result **result, const struct pg_error *error)
 	if (error != NULL) {
 		int64_t ms = backoff_next_ms(&s->backoff);
 
-		log_complain(&s->complaint, LOG_LEVEL_WARNING, "could not delete %zu published events, trying again: %s", s->deleting.count, error->text);
+		log_complain(&s->complaint, LOG_LEVEL_WARNING,
+		    "could not delete %zu published events, trying again: %s", s->deleting.count,
+		    error->text);
 		for (size_t i = 0; i < s->deleting.count; i++)
 			seq_list_add(&s->confirmed, s->deleting.items[i]);
 		s->retry = clock_mono_after_ms(clock_mono_now(), ms);

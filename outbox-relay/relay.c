@@ -1,9 +1,11 @@
 /*
- * relay.c - the program: one loop, one connection to the broker, a session per database, any number of outboxes.
+ * relay.c - the program: one loop, one connection to the broker, a session per database, any number
+ * of outboxes.
  *
- * TERM and INT drain: nothing more is issued; when the broker has answered for all that was, and that is deleted, the sessions are closed
- * (which releases the locks) and the program ends with status 0. After DRAIN_MS, or at a second signal, it ends as it is: what is left
- * will be published again.
+ * TERM and INT drain: nothing more is issued; when the broker has answered for all that was, and
+ * that is deleted, the sessions are closed (which releases the locks) and the program ends with
+ * status 0. After DRAIN_MS, or at a second signal, it ends as it is: what is left will be published
+ * again.
  */
 #include "outbox-relay/relay.h"
 
@@ -87,7 +89,8 @@ relay_twin(const struct relay *relay, const struct outbox *o)
 	for (size_t i = 0; i < relay->outbox_count; i++) {
 		const struct outbox *other = relay->outboxes[i];
 
-		if (other != o && other->database == o->database && (other->state == OUTBOX_LEADING || other->trying) &&
+		if (other != o && other->database == o->database &&
+		    (other->state == OUTBOX_LEADING || other->trying) &&
 		    strcmp(other->table.lock_key, o->table.lock_key) == 0)
 			return other;
 	}
@@ -118,7 +121,9 @@ broker_lost(void *arg, const struct amqp_error *error)
 {
 	struct relay *relay = arg;
 
-	log_complain(&relay->broker_complaint, error->configuration ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s; trying again", error->text);
+	log_complain(&relay->broker_complaint,
+	    error->configuration ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s; trying again",
+	    error->text);
 	wake_all(relay);
 }
 
@@ -128,7 +133,8 @@ broker_blocked(void *arg, bool blocked, struct slice reason)
 	struct relay *relay = arg;
 
 	if (blocked)
-		log_warning("the broker takes no more messages for now: %.*s; nothing is published until it does", (int)reason.len, reason.data);
+		log_warning("the broker takes no more messages for now: %.*s; nothing is published"
+		    " until it does", (int)reason.len, reason.data);
 	else
 		log_info("the broker takes messages again");
 	wake_all(relay);
@@ -137,17 +143,26 @@ broker_blocked(void *arg, bool blocked, struct slice reason)
 static void
 start_broker(struct relay *relay)
 {
-	static const struct amqp_publisher_events events = { .connected = broker_connected, .lost = broker_lost, .blocked = broker_blocked };
+	static const struct amqp_publisher_events events = {
+		.connected = broker_connected, .lost = broker_lost, .blocked = broker_blocked
+	};
 	const struct config *config = relay->config;
 	char host[256] = "";
 
 	(void)gethostname(host, sizeof(host) - 1);
 	relay->broker = (struct amqp_conn_options){
-		.uris = config->uris, .uri_count = config->uri_count, .password = config->password,
-		.ca_file = config->ca_file, .cert_file = config->cert_file, .key_file = config->key_file,
+		.uris = config->uris,
+		.uri_count = config->uri_count,
+		.password = config->password,
+		.ca_file = config->ca_file,
+		.cert_file = config->cert_file,
+		.key_file = config->key_file,
 		.name = arena_printf(&relay->arena, "pawl-relay %s/%s", host, config->name),
-		.product = "pawl-relay", .version = PACKAGE_VERSION, .heartbeat_s = config->heartbeat_s,
-		.connect_timeout_ms = CONNECT_MS, .rpc_timeout_ms = 60000,
+		.product = "pawl-relay",
+		.version = PACKAGE_VERSION,
+		.heartbeat_s = config->heartbeat_s,
+		.connect_timeout_ms = CONNECT_MS,
+		.rpc_timeout_ms = 60000,
 	};
 	relay->publisher = amqp_publisher_new(relay->loop, &relay->broker, &events, relay);
 }
@@ -164,7 +179,8 @@ report(struct relay *relay)
 	if (leading == relay->leading)
 		return;
 	relay->leading = leading;
-	spawn_title_set("pawl-relay: %s: leads %zu of %zu outboxes", relay->config->name, leading, relay->outbox_count);
+	spawn_title_set("pawl-relay: %s: leads %zu of %zu outboxes", relay->config->name, leading,
+	    relay->outbox_count);
 	notify_systemd("STATUS=leads %zu of %zu outboxes", leading, relay->outbox_count);
 }
 
@@ -182,7 +198,10 @@ after_round(void *arg)
 {
 	struct relay *relay = arg;
 
-	/* An outbox that is woken while it works gets its turn in this round, too: it stops when it waits for something. */
+	/*
+	 * An outbox that is woken while it works gets its turn in this round, too: it stops when it
+	 * waits for something.
+	 */
 	while (relay->work != NULL) {
 		struct outbox *o = relay->work;
 
@@ -196,7 +215,8 @@ after_round(void *arg)
 		database_flush(relay->databases[i]);
 	amqp_publisher_flush(relay->publisher);
 	report(relay);
-	if (relay->draining ? all_are(relay, outbox_is_drained) : relay->until_empty && all_are(relay, outbox_is_empty))
+	if ((relay->draining && all_are(relay, outbox_is_drained)) ||
+	    (relay->until_empty && !relay->draining && all_are(relay, outbox_is_empty)))
 		loop_stop(relay->loop);
 }
 
@@ -225,7 +245,8 @@ drain_look(void *arg)
 	}
 	for (size_t i = 0; i < relay->outbox_count; i++)
 		left += outbox_unsettled(relay->outboxes[i]);
-	log_warning("%zu events were published, but not confirmed or not deleted in time: they will be published again", left);
+	log_warning("%zu events were published, but not confirmed or not deleted in time: they"
+	    " will be published again", left);
 	loop_stop(relay->loop);
 }
 
@@ -277,7 +298,8 @@ start_stats(struct relay *relay, size_t pages)
 {
 	char error[512];
 
-	relay->stats = stats_create(relay->config->run_dir, "relay", relay->config->name, (uint32_t)pages, error, sizeof(error));
+	relay->stats = stats_create(relay->config->run_dir, "relay", relay->config->name,
+	    (uint32_t)pages, error, sizeof(error));
 	if (relay->stats == NULL)
 		log_warning("no statistics: %s", error);
 }
@@ -288,16 +310,19 @@ start_outboxes(struct relay *relay, const struct relay_options *options)
 	const struct config *config = relay->config;
 
 	relay->outboxes = arena_array(&relay->arena, config->outbox_count, sizeof(struct outbox *));
-	relay->databases = arena_array(&relay->arena, config->outbox_count, sizeof(struct database *));
+	relay->databases = arena_array(&relay->arena, config->outbox_count,
+	    sizeof(struct database *));
 	start_stats(relay, config->outbox_count);
 	for (size_t i = 0; i < config->outbox_count; i++) {
 		const struct config_outbox *outbox = &config->outboxes[i];
-		struct stats_page *page;
+		struct stats_page *page = NULL;
 
 		if (!is_wanted(options, outbox->name))
 			continue;
-		page = relay->stats == NULL ? NULL : stats_page_take(relay->stats, STATS_PAGE_OUTBOX, outbox->name);
-		relay->outboxes[relay->outbox_count++] = outbox_new(relay, outbox, database_for(relay, outbox->conninfo), relay->publisher, page);
+		if (relay->stats != NULL)
+			page = stats_page_take(relay->stats, STATS_PAGE_OUTBOX, outbox->name);
+		relay->outboxes[relay->outbox_count++] = outbox_new(relay, outbox,
+		    database_for(relay, outbox->conninfo), relay->publisher, page);
 	}
 	for (size_t i = 0; i < relay->database_count; i++)
 		database_start(relay->databases[i]);
@@ -325,7 +350,9 @@ int
 relay_run(const struct config *config, const struct relay_options *options)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	struct relay relay = { .config = config, .until_empty = options->until_empty, .arena = ARENA_INIT };
+	struct relay relay = {
+		.config = config, .until_empty = options->until_empty, .arena = ARENA_INIT
+	};
 
 	relay.work_end = &relay.work;
 	relay.loop = loop_new();
@@ -336,7 +363,8 @@ relay_run(const struct config *config, const struct relay_options *options)
 	start_broker(&relay);
 	start_outboxes(&relay, options);
 	tick(&relay);
-	log_info("pawl-relay %s: %zu outboxes in %zu databases", PACKAGE_VERSION, relay.outbox_count, relay.database_count);
+	log_info("pawl-relay %s: %zu outboxes in %zu databases", PACKAGE_VERSION,
+	    relay.outbox_count, relay.database_count);
 	notify_systemd("READY=1");
 	loop_run(relay.loop);
 	log_info("stopped");

@@ -21,11 +21,15 @@ struct relay;
 struct outbox;
 struct loop;
 struct loop *relay_loop(const struct relay *) ATTR_NONNULL;
-void	relay_wake(struct relay *, struct outbox *) ATTR_NONNULL;	/* outbox_work() at the end of this round */
+/* outbox_work() at the end of this round */
+void	relay_wake(struct relay *, struct outbox *) ATTR_NONNULL;
 bool	relay_is_draining(const struct relay *) ATTR_NONNULL;	/* nothing more is to be issued */
 /* Memory of rows, shared by all outboxes. */
 void	relay_account(struct relay *, ptrdiff_t bytes) ATTR_NONNULL;
 size_t	relay_bytes(const struct relay *) ATTR_NONNULL;
-/* Another outbox than this one leads the same table through the same session (whose locks do not tell them apart). */
+/*
+ * Another outbox than this one leads the same table through the same session (whose locks do not
+ * tell them apart).
+ */
 const struct outbox *relay_twin(const struct relay *, const struct outbox *) ATTR_NONNULL;
 #endif

@@ -8,11 +8,20 @@
 #include "util/arena.h"
 #include "util/spawn.h"
 
-enum option { OPTION_CONFIG, OPTION_TEST, OPTION_OUTBOX, OPTION_DRAIN, OPTION_VERBOSE, OPTION_LOG_FORMAT };
+enum option {
+	OPTION_CONFIG,
+	OPTION_TEST,
+	OPTION_OUTBOX,
+	OPTION_DRAIN,
+	OPTION_VERBOSE,
+	OPTION_LOG_FORMAT
+};
 static const struct program_option option_table[] = {
-	[OPTION_CONFIG] = { 'c', "config", "FILE", "configuration (default " PAWL_SYSCONFDIR "/pawl.conf)" },
+	[OPTION_CONFIG] = { 'c', "config", "FILE",
+	    "configuration (default " PAWL_SYSCONFDIR "/pawl.conf)" },
 	[OPTION_TEST] = { 't', "test", NULL, "check the configuration, then exit" },
-	[OPTION_OUTBOX] = { 'o', "outbox", "NAME", "relay this outbox only; may be given several times" },
+	[OPTION_OUTBOX] = { 'o', "outbox", "NAME",
+	    "relay this outbox only; may be given several times" },
 	[OPTION_DRAIN] = { 0, "drain", NULL, "exit when the outboxes are empty" },
 	[OPTION_VERBOSE] = { 'v', "verbose", NULL, "log debugging messages as well" },
 	[OPTION_LOG_FORMAT] = { 0, "log-format", "FORMAT", "text or json" },
@@ -58,9 +67,12 @@ static void
 check_usage(const struct arguments *a, int argc, char **argv, int operand)
 {
 	if (operand < argc)
-		fprintf(stderr, "pawl-relay: there are no operands, but \"%s\" is one: options start with a hyphen\n", argv[operand]);
-	else if (a->log_format != NULL && strcmp(a->log_format, "text") != 0 && strcmp(a->log_format, "json") != 0)
-		fprintf(stderr, "pawl-relay: --log-format is \"text\" or \"json\", not \"%s\"\n", a->log_format);
+		fprintf(stderr, "pawl-relay: there are no operands, but \"%s\" is one: options"
+		    " start with a hyphen\n", argv[operand]);
+	else if (a->log_format != NULL && strcmp(a->log_format, "text") != 0 &&
+	    strcmp(a->log_format, "json") != 0)
+		fprintf(stderr, "pawl-relay: --log-format is \"text\" or \"json\", not \"%s\"\n",
+		    a->log_format);
 	else
 		return;
 	fprintf(stderr, "try: pawl-relay --help\n");
@@ -85,12 +97,14 @@ check_outboxes(const struct arguments *a, const struct config *config)
 	int code = EX_OK;
 
 	if (config->outbox_count == 0) {
-		fprintf(stderr, "%s: outboxes: there are none, so there is nothing to relay\n", config->file);
+		fprintf(stderr, "%s: outboxes: there are none, so there is nothing to relay\n",
+		    config->file);
 		code = EX_CONFIG;
 	}
 	for (size_t i = 0; config->outbox_count > 0 && i < a->relay.only_count; i++) {
 		if (config_outbox_find(config, a->only[i]) == NULL) {
-			fprintf(stderr, "%s: outboxes: there is no outbox \"%s\"\n", config->file, a->only[i]);
+			fprintf(stderr, "%s: outboxes: there is no outbox \"%s\"\n", config->file,
+			    a->only[i]);
 			code = EX_CONFIG;
 		}
 	}
@@ -105,8 +119,9 @@ main(int argc, char **argv)
 	int operand, code;
 
 	spawn_title_init(argc, argv);
-	operand = program_options(argc, argv, "pawl-relay", "[-c FILE] [-t] [-o OUTBOX]... [--drain] [-v] [--log-format FORMAT]",
-	    option_table, ARRAY_SIZE(option_table), set_option, &a);
+	operand = program_options(argc, argv, "pawl-relay",
+	    "[-c FILE] [-t] [-o OUTBOX]... [--drain] [-v] [--log-format FORMAT]", option_table,
+	    ARRAY_SIZE(option_table), set_option, &a);
 	check_usage(&a, argc, argv, operand);
 	start_log(&a, NULL);
 	config = program_config(a.file);

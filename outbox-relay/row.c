@@ -141,7 +141,8 @@ aggregate_insert(struct aggregate *aggregate, struct row *row)
 	}
 	/* A later one, but for writers that do not lock their aggregate. */
 	if (before->seq > row->seq)
-		for (before = aggregate->head; before->behind != NULL && before->behind->seq < row->seq;)
+		for (before = aggregate->head;
+		     before->behind != NULL && before->behind->seq < row->seq;)
 			before = before->behind;
 	row->behind = before->behind;
 	before->behind = row;

@@ -1,8 +1,10 @@
 /*
- * row.h - rows of an outbox in memory, the aggregates that they belong to, and the messages that they become.
+ * row.h - rows of an outbox in memory, the aggregates that they belong to, and the messages that
+ * they become.
  *
- * A row is one block of memory that holds copies of its values. It is not kept as a reference into the server's answer: one row that
- * waits would hold the memory of the thousand that came with it, and a copy costs less than a hundredth of a publish.
+ * A row is one block of memory that holds copies of its values. It is not kept as a reference into
+ * the server's answer: one row that waits would hold the memory of the thousand that came with it,
+ * and a copy costs less than a hundredth of a publish.
  */
 #ifndef PAWL_OUTBOX_RELAY_ROW_H
 #define PAWL_OUTBOX_RELAY_ROW_H
@@ -19,22 +21,25 @@ enum row_state {
 	ROW_WAITING,		/* behind others of its aggregate */
 	ROW_READY,		/* to be issued */
 	ROW_ISSUED,		/* unconfirmed on the outbox's channel */
-	ROW_SUSPECT,		/* was unconfirmed when the broker closed the channel: to be issued alone */
+	ROW_SUSPECT,		/* was unconfirmed when the channel closed: to be issued alone */
 	ROW_PROBE,		/* first of a blocked aggregate, to be tried again, alone */
 	ROW_PROBED,		/* unconfirmed on the probe channel */
 	ROW_ORPHAN		/* unconfirmed, but its session is lost: no longer ours */
 };
 
 struct row {
-	struct row *next, *previous;		/* in the list of its state; WAITING and ORPHAN are in none */
+	/* in the list of its state; WAITING and ORPHAN are in none */
+	struct row *next, *previous;
 	struct row *behind;			/* next one of its aggregate */
 	struct aggregate *aggregate;		/* NULL: a row without one */
 	int64_t seq;
 	enum row_state state;
 	struct clock_mono issued;
 	size_t size;				/* of all of it in memory */
-	size_t too_large;			/* size of the payload when that was not read; else 0 */
-	struct slice columns[OUTBOX_COLUMNS];	/* each with a NUL behind it; data NULL is SQL null */
+	/* size of the payload when that was not read; else 0 */
+	size_t too_large;
+	/* each with a NUL behind it; data NULL is SQL null */
+	struct slice columns[OUTBOX_COLUMNS];
 	char data[];
 };
 
@@ -56,9 +61,10 @@ enum aggregate_where {
 	AGGREGATE_CATCHING_UP	/* they are being read */
 };
 /*
- * Rows of one aggregate are published one at a time. In memory are its first ones, in order of seq; the head is the one whose turn it is.
- * Those from dropped_from on were seen and let go of again: because the aggregate is blocked, or because it has many of them.
- * They are read again when their turn comes near ("catching up").
+ * Rows of one aggregate are published one at a time. In memory are its first ones, in order of seq;
+ * the head is the one whose turn it is. Those from dropped_from on were seen and let go of again:
+ * because the aggregate is blocked, or because it has many of them. They are read again when their
+ * turn comes near ("catching up").
  */
 struct aggregate {
 	struct row *head, *tail;
@@ -68,13 +74,15 @@ struct aggregate {
 	struct blockage *blockage;		/* NULL: not blocked */
 	struct aggregate *next, *previous;	/* in the list that 'list' says */
 	enum aggregate_where list;
-	size_t type_len, key_len;		/* key_len 0: stands for one blocked row that has no aggregate */
+	/* key_len 0: stands for one blocked row that has no aggregate */
+	size_t type_len, key_len;
 	char key[];				/* aggregatetype, NUL, aggregateid, NUL */
 };
 struct aggregate_list { struct aggregate *head, *tail; size_t count; };
 
 struct aggregate *aggregate_new(struct slice key, size_t type_len);
-void	aggregate_insert(struct aggregate *, struct row *) ATTR_NONNULL;	/* by seq, but never before the head */
+/* by seq, but never before the head */
+void	aggregate_insert(struct aggregate *, struct row *) ATTR_NONNULL;
 struct slice aggregate_type(const struct aggregate *) ATTR_NONNULL;
 struct slice aggregate_id(const struct aggregate *) ATTR_NONNULL;
 void	aggregate_list_append(struct aggregate_list *, struct aggregate *) ATTR_NONNULL;
@@ -82,7 +90,8 @@ void	aggregate_list_remove(struct aggregate_list *, struct aggregate *) ATTR_NON
 
 /* What a message needs besides the row; reused from message to message. */
 struct row_message_maker {
-	const char *outbox;			/* app_id, and the first part of an id that is no UUID */
+	/* app_id, and the first part of an id that is no UUID */
+	const char *outbox;
 	bool id_is_uuid;
 	const struct outbox_template *exchange, *routing_key;
 	size_t max_body_bytes;
@@ -91,12 +100,17 @@ struct row_message_maker {
 	struct amqp_header *headers;
 	size_t header_cap;
 };
-void	row_message_maker_init(struct row_message_maker *, const char *outbox, const struct outbox_template *exchange,
-    const struct outbox_template *routing_key, size_t max_body_bytes) ATTR_NONNULL;
+void	row_message_maker_init(struct row_message_maker *, const char *outbox,
+    const struct outbox_template *exchange, const struct outbox_template *routing_key,
+    size_t max_body_bytes) ATTR_NONNULL;
 void	row_message_maker_release(struct row_message_maker *) ATTR_NONNULL;
-/* Where it goes. -1: the row cannot be published as it is, error says why. *out is good until the maker's next use, and while the row lives. */
-int	row_route(struct row_message_maker *, const struct row *, struct slice *exchange, struct slice *routing_key, char *error,
-    size_t error_size) ATTR_MUST_CHECK;
+/*
+ * Where it goes. -1: the row cannot be published as it is, error says why. *out is good until the
+ * maker's next use, and while the row lives.
+ */
+int	row_route(struct row_message_maker *, const struct row *, struct slice *exchange,
+    struct slice *routing_key, char *error, size_t error_size) ATTR_MUST_CHECK;
 /* All of it, route included. */
-int	row_message(struct row_message_maker *, const struct row *, struct amqp_message *out, char *error, size_t error_size) ATTR_MUST_CHECK;
+int	row_message(struct row_message_maker *, const struct row *, struct amqp_message *out,
+    char *error, size_t error_size) ATTR_MUST_CHECK;
 #endif

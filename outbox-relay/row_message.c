@@ -2,13 +2,16 @@
  * row_message.c - the AMQP message that a row becomes.
  *
  *   exchange, routing key  the outbox's templates
- *   message_id             the id if that is a UUID, else OUTBOX/ID: ids of two outboxes may be equal. Without an id: OUTBOX/SEQ
+ *   message_id             the id if that is a UUID, else OUTBOX/ID, because ids of two outboxes
+ *                          may be equal; without an id OUTBOX/SEQ
  *   type, timestamp        type, created_at
  *   app_id                 the outbox's name
  *   content_type           application/json
- *   headers                aggregatetype, aggregateid, then the row's own (a JSON object): strings, booleans, nulls; numbers as 64-bit
- *                          integers or doubles, as text where neither holds them; arrays and objects as JSON text. Names that begin
- *                          with x-pawl- are Pawl's, CC and BCC would make the broker send copies to other queues: left out
+ *   headers                aggregatetype, aggregateid, then the row's own (a JSON object): strings,
+ *                          booleans, nulls; numbers as 64-bit integers or doubles, as text where
+ *                          neither holds them; arrays and objects as JSON text. Names that begin
+ *                          with x-pawl- are Pawl's, CC and BCC would make the broker send copies to
+ *                          other queues: left out
  *   body                   the payload as PostgreSQL writes it
  */
 #include "outbox-relay/row.h"
@@ -25,12 +28,19 @@
 enum { HEADERS_MIN = 16 };
 
 void
-row_message_maker_init(struct row_message_maker *maker, const char *outbox, const struct outbox_template *exchange,
-    const struct outbox_template *routing_key, size_t max_body_bytes)
+row_message_maker_init(struct row_message_maker *maker, const char *outbox,
+    const struct outbox_template *exchange, const struct outbox_template *routing_key,
+    size_t max_body_bytes)
 {
 	*maker = (struct row_message_maker){
-		.outbox = outbox, .exchange = exchange, .routing_key = routing_key, .max_body_bytes = max_body_bytes,
-		.exchange_text = BUF_INIT, .routing_key_text = BUF_INIT, .id_text = BUF_INIT, .arena = ARENA_INIT,
+		.outbox = outbox,
+		.exchange = exchange,
+		.routing_key = routing_key,
+		.max_body_bytes = max_body_bytes,
+		.exchange_text = BUF_INIT,
+		.routing_key_text = BUF_INIT,
+		.id_text = BUF_INIT,
+		.arena = ARENA_INIT,
 	};
 }
 
@@ -47,39 +57,47 @@ row_message_maker_release(struct row_message_maker *maker)
 }
 
 static int
-expand(const struct outbox_template *template, const char *what, const struct row *row, struct buf *scratch, struct slice *out, char *error,
-    size_t error_size)
+expand(const struct outbox_template *template, const char *what, const struct row *row,
+    struct buf *scratch, struct slice *out, char *error, size_t error_size)
 {
 	enum outbox_column null;
 
 	if (outbox_template_expand(template, row->columns, scratch, out, &null) != 0) {
-		(void)snprintf(error, error_size, "the %s needs column %s, which is null in this row", what, outbox_column_name(null));
+		(void)snprintf(error, error_size,
+		    "the %s needs column %s, which is null in this row", what,
+		    outbox_column_name(null));
 		return -1;
 	}
 	if (out->len > AMQP_SHORTSTR_MAX) {
-		(void)snprintf(error, error_size, "the %s is %zu bytes long, at most %d are possible", what, out->len, AMQP_SHORTSTR_MAX);
+		(void)snprintf(error, error_size,
+		    "the %s is %zu bytes long, at most %d are possible", what, out->len,
+		    AMQP_SHORTSTR_MAX);
 		return -1;
 	}
 	return 0;
 }
 
 int
-row_route(struct row_message_maker *maker, const struct row *row, struct slice *exchange, struct slice *routing_key, char *error,
-    size_t error_size)
+row_route(struct row_message_maker *maker, const struct row *row, struct slice *exchange,
+    struct slice *routing_key, char *error, size_t error_size)
 {
-	if (expand(maker->exchange, "exchange", row, &maker->exchange_text, exchange, error, error_size) != 0)
+	if (expand(maker->exchange, "exchange", row, &maker->exchange_text, exchange, error,
+		error_size) != 0)
 		return -1;
-	return expand(maker->routing_key, "routing key", row, &maker->routing_key_text, routing_key, error, error_size);
+	return expand(maker->routing_key, "routing key", row, &maker->routing_key_text, routing_key,
+	    error, error_size);
 }
 
 static struct amqp_header *
-add_header(struct row_message_maker *maker, struct amqp_message *out, const char *name, enum amqp_value_kind kind)
+add_header(struct row_message_maker *maker, struct amqp_message *out, const char *name,
+    enum amqp_value_kind kind)
 {
 	struct amqp_header *header;
 
 	if (out->header_count == maker->header_cap) {
 		maker->header_cap = maker->header_cap == 0 ? HEADERS_MIN : maker->header_cap * 2;
-		maker->headers = xrealloc(maker->headers, maker->header_cap * sizeof(*maker->headers));
+		maker->headers = xrealloc(
+		    maker->headers, maker->header_cap * sizeof(*maker->headers));
 	}
 	header = &maker->headers[out->header_count++];
 	*header = (struct amqp_header){ .name = name, .kind = kind };
@@ -105,7 +123,8 @@ set_number(struct amqp_header *header, struct slice raw, struct arena *arena)
 static bool
 ours(const char *name)
 {
-	return strncasecmp(name, ENVELOPE_PREFIX, strlen(ENVELOPE_PREFIX)) == 0 || strcmp(name, "CC") == 0 || strcmp(name, "BCC") == 0 ||
+	return strncasecmp(name, ENVELOPE_PREFIX, strlen(ENVELOPE_PREFIX)) == 0 ||
+	    strcmp(name, "CC") == 0 || strcmp(name, "BCC") == 0 ||
 	    strcmp(name, ENVELOPE_AGGREGATE_TYPE) == 0 || strcmp(name, ENVELOPE_AGGREGATE_ID) == 0;
 }
 
@@ -119,7 +138,8 @@ unescape(struct slice raw, struct arena *arena, struct slice *out)
 }
 
 static int
-add_json_header(struct row_message_maker *maker, struct amqp_message *out, struct slice key, const struct json_value *value)
+add_json_header(struct row_message_maker *maker, struct amqp_message *out, struct slice key,
+    const struct json_value *value)
 {
 	struct amqp_header *header;
 	struct slice name;
@@ -152,7 +172,8 @@ add_json_header(struct row_message_maker *maker, struct amqp_message *out, struc
 }
 
 static int
-add_json_headers(struct row_message_maker *maker, struct slice text, struct amqp_message *out, char *error, size_t error_size)
+add_json_headers(struct row_message_maker *maker, struct slice text, struct amqp_message *out,
+    char *error, size_t error_size)
 {
 	struct json_value value;
 	struct slice key;
@@ -163,7 +184,8 @@ add_json_headers(struct row_message_maker *maker, struct slice text, struct amqp
 		return 0;
 	status = json_scan_check(text, &offset);
 	if (status != JSON_OK) {
-		(void)snprintf(error, error_size, "the headers cannot be read at byte %zu: %s", offset, json_status_text(status));
+		(void)snprintf(error, error_size, "the headers cannot be read at byte %zu: %s",
+		    offset, json_status_text(status));
 		return -1;
 	}
 	if (slice_is(text, "null"))
@@ -175,7 +197,8 @@ add_json_headers(struct row_message_maker *maker, struct slice text, struct amqp
 	arena_reset(&maker->arena);
 	while (json_scan_next(text, &at, &key, &value)) {
 		if (add_json_header(maker, out, key, &value) != 0) {
-			(void)snprintf(error, error_size, "header %.*s holds an escaped NUL", key.len > 80 ? 80 : (int)key.len, key.data);
+			(void)snprintf(error, error_size, "header %.*s holds an escaped NUL",
+			    key.len > 80 ? 80 : (int)key.len, key.data);
 			return -1;
 		}
 	}
@@ -199,14 +222,17 @@ message_id(struct row_message_maker *maker, const struct row *row)
 }
 
 int
-row_message(struct row_message_maker *maker, const struct row *row, struct amqp_message *out, char *error, size_t error_size)
+row_message(struct row_message_maker *maker, const struct row *row, struct amqp_message *out,
+    char *error, size_t error_size)
 {
 	const struct slice *columns = row->columns;
 	size_t size = row->too_large > 0 ? row->too_large : columns[OUTBOX_PAYLOAD].len;
 
 	*out = (struct amqp_message){ .priority = -1 };
 	if (size > maker->max_body_bytes) {
-		(void)snprintf(error, error_size, "the payload is %zu bytes long, at most %zu are allowed (max_body)", size, maker->max_body_bytes);
+		(void)snprintf(error, error_size,
+		    "the payload is %zu bytes long, at most %zu are allowed (max_body)", size,
+		    maker->max_body_bytes);
 		return -1;
 	}
 	if (row_route(maker, row, &out->exchange, &out->routing_key, error, error_size) != 0)
@@ -217,9 +243,11 @@ row_message(struct row_message_maker *maker, const struct row *row, struct amqp_
 	out->app_id = slice_of(maker->outbox);
 	out->timestamp_s = row_created_s(row);
 	if (columns[OUTBOX_AGGREGATE_TYPE].data != NULL)
-		add_header(maker, out, ENVELOPE_AGGREGATE_TYPE, AMQP_STRING)->text = columns[OUTBOX_AGGREGATE_TYPE];
+		add_header(maker, out, ENVELOPE_AGGREGATE_TYPE, AMQP_STRING)->text =
+		    columns[OUTBOX_AGGREGATE_TYPE];
 	if (columns[OUTBOX_AGGREGATE_ID].data != NULL)
-		add_header(maker, out, ENVELOPE_AGGREGATE_ID, AMQP_STRING)->text = columns[OUTBOX_AGGREGATE_ID];
+		add_header(maker, out, ENVELOPE_AGGREGATE_ID, AMQP_STRING)->text =
+		    columns[OUTBOX_AGGREGATE_ID];
 	if (add_json_headers(maker, columns[OUTBOX_HEADERS], out, error, error_size) != 0)
 		return -1;
 	out->headers = maker->headers;

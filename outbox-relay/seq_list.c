@@ -36,7 +36,8 @@ seq_list_sort(struct seq_list *list)
 bool
 seq_list_has(const struct seq_list *list, int64_t seq)
 {
-	return list->count > 0 && bsearch(&seq, list->items, list->count, sizeof(*list->items), compare_seqs) != NULL;
+	return list->count > 0 &&
+	    bsearch(&seq, list->items, list->count, sizeof(*list->items), compare_seqs) != NULL;
 }
 
 void

@@ -1,6 +1,7 @@
 /*
- * seq_map.c - open addressing with linear probing. Removing moves later entries up, so that there are no tombstones: rows come and
- * go for ever. The keys are the database's own numbers, so the hash needs no secret.
+ * seq_map.c - open addressing with linear probing. Removing moves later entries up, so that there
+ * are no tombstones: rows come and go for ever. The keys are the database's own numbers, so the
+ * hash needs no secret.
  */
 #include "outbox-relay/seq_map.h"
 
@@ -13,7 +14,10 @@ enum { CAP_MIN = 64 };
 static size_t
 home_of(const struct seq_map *map, int64_t seq)
 {
-	/* Fibonacci hashing: the high bits of the product are well mixed, also for numbers in a row. */
+	/*
+	 * Fibonacci hashing: the high bits of the product are well mixed, also for numbers in a
+	 * row.
+	 */
 	return (size_t)(((uint64_t)seq * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (map->cap - 1);
 }
 
