@@ -13,8 +13,8 @@
 
 enum {
 	CONNECT_MS = 10000,
-	STATEMENT_MS = 30000,		/* the server gives a statement up */
-	ANSWER_MS = 40000,		/* we give the server up */
+	STATEMENT_MS = 300000,		/* the server gives up: there may be many dead rows */
+	ANSWER_MS = 330000,		/* we give up the server, whose kernel still answers */
 	LOOK_MS = 200,
 	KEEP_ALIVE_MS = 300,		/* a leader's last request may be as old as that */
 	LEASE_MS = 1000,
@@ -65,7 +65,7 @@ struct database {
  * must not compare lists that we give it (which it takes for ten elements long) with each row.
  */
 static const char *const settings[] = {
-	"statement_timeout", "30s",
+	"statement_timeout", "300s",
 	"lock_timeout", "1s",		/* one locked table must not hold up the session's others */
 	"default_transaction_isolation", "read committed",
 	"enable_seqscan", "off",
@@ -88,7 +88,7 @@ database_new(struct loop *loop, const char *conninfo, const char *application_na
 {
 	struct database *db = xcalloc(1, sizeof(*db));
 
-	_Static_assert(STATEMENT_MS == 30 * 1000 && ANSWER_MS > STATEMENT_MS, "as in the settings");
+	_Static_assert(STATEMENT_MS == 300000 && ANSWER_MS > STATEMENT_MS, "as in the settings");
 	db->loop = loop;
 	db->conninfo = conninfo;
 	db->pg = pg_new(conninfo, application_name, settings);

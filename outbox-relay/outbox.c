@@ -250,7 +250,7 @@ counted(void *arg, struct pg_result **result, const struct pg_error *error)
 static void
 count(struct outbox *o)
 {
-	struct outbox_number cursor;
+	struct outbox_number cursor = { "" };
 	const char *values[] = { outbox_number(&cursor, o->reader.cursor) };
 
 	outbox_execute(o, counted, "count", 1, values);

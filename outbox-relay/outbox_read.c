@@ -2,8 +2,8 @@
  * outbox_read.c - from the table into memory. One reading is under way at a time.
  *
  * Looking ahead is one statement, so one snapshot: the seqs of all visible rows between floor and
- * cursor, and the next rows behind the cursor. A seq at or below the cursor that is not known was
- * committed late. Such rows are fetched and taken before those ahead.
+ * cursor, which are behind us, and the next rows ahead of the cursor. A seq that is behind and not
+ * known was committed late. Such rows are fetched and taken before those ahead.
  *
  * Why the order within an aggregate holds if writers lock the aggregate before they insert (and seq
  * is drawn in the order of time): let a and b be rows of one aggregate, a.seq < b.seq. The writer
@@ -17,7 +17,6 @@
  *
  * A row is taken only when the WAL is on disk up to a position that is behind the commits of all
  * rows of the snapshot.
- *
  */
 #include "outbox-relay/outbox_internal.h"
 
@@ -30,9 +29,8 @@
 enum {
 	LIMIT_FIRST = 250,
 	LIMIT_LEAST = 16,
-	SLOW_MS = 300,
-	QUICK_MS = 100, /* a read that takes longer, shorter: smaller, larger ones. The lease
-			   depends on quick answers */
+	SLOW_MS = 300,		/* a read that takes longer: smaller ones, for the lease's sake */
+	QUICK_MS = 100,		/* shorter: larger ones */
 	FAILED_MS = 1000
 };
 
@@ -166,7 +164,7 @@ schedule(struct outbox *o, int rows, bool again)
 	r->next = clock_mono_after_ms(clock_mono_now(), r->interval_ms);
 }
 
-/* The last row that is ahead; behind it are those that are due. 0: none. */
+/* The last row that is ahead; those that are due come after it. 0: none. */
 static int
 last_ahead(const struct pg_result *result)
 {
@@ -271,7 +269,7 @@ parse_lsn(const char *text, uint64_t *lsn)
 	return true;
 }
 
-/* Keeps of what is visible behind the cursor what is not known. */
+/* Of the seqs that are behind, those that are not known. */
 static void
 find_late(struct outbox *o, const char *behind)
 {

@@ -5,7 +5,7 @@ use IO::Select;
 use IO::Socket::INET;
 use Time::HiRes qw(time);
 
-my ($postgres, $rabbit) = (own_postgres(fsync => 1, options => { wal_writer_delay => '10s' }), own_rabbit(fsync => 1));
+my ($postgres, $rabbit) = (own_postgres(fsync => 1, options => { wal_writer_delay => '10s' }), own_rabbit(fsync => 1, config => { max_message_size => 1_000_000 }));
 my ($db, $vhost) = (migrated_db($postgres), $rabbit->create_vhost);
 my $o = Pawl::Outbox->new(db => $db, vhost => $vhost, outbox => 'window = 200;');
 my $n = 0;
@@ -32,6 +32,22 @@ for my $round (1 .. 3) {
 my $relay = $o->relay({ name => 'relay' })->allow_log(qr/the broker|could not connect|connection|channel/, qr/lost the database session|could not get a database session|the database warns/);
 $o->wait_empty('TERM: the next one publishes the rest', 60);
 is(check('TERM', 1, $o->take), 0, 'TERM: nothing comes twice');
+
+# A message that is too large for this broker closes the channel: the culprit is found among the others, which go on.
+{
+	my $from = $n + 1;
+	emit(500);
+	$db->do("insert into pawl.outbox (aggregatetype, aggregateid, type, payload) values ('order', 'large', 'T',"
+	    . " jsonb_build_object('n', 0, 'a', 'large', 'x', repeat('x', 2000000))), ('order', 'large', 'T', '{\"n\": 1, \"a\": \"large\"}')");
+	emit(500);
+	$relay->allow_log(qr/aggregate .*order\/large.* waits: the broker refused it: .*PRECONDITION_FAILED.*mend the row/);
+	wait_for { $o->left == 2 } 'too large for the broker: all others are published';
+	check('too large for the broker', $from, $o->take);
+	is(scalar(grep { /waits/ } split(/\n/, $relay->log)), 1, 'one event is blamed');
+	$db->do("update pawl.outbox set payload = '{\"n\": 0, \"a\": \"large\"}' where length(payload::text) > 1000000");
+	$o->wait_empty('it gets through when it is mended', 60);
+	is_deeply([ map { @$_ } (first_seen($o->take))[0] ], [ 0, 1 ], 'and what was behind it');
+}
 
 # The broker closes the connection, and is killed.
 {
