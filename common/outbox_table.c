@@ -126,9 +126,14 @@ build(struct outbox_table *table, const char *oid)
 	/* Up to the cursor, or known to be due: what is newer may not be on disk yet. */
 	from = arena_printf(arena,
 	    "select " COLUMNS " from %s where seq >= $1::int8 and seq <= $2::int8"
+	    " and ((not_before is null and seq <= $6::int8) or seq in (select unnest($7::int8[])))"
+	    " order by seq limit $3::int8", name);
+	table->sweep = rows_sql(arena, from, "$4", "$5", "count(*) over ()");
+	from = arena_printf(arena,
+	    "select " COLUMNS " from %s where seq >= $1::int8 and seq <= $2::int8"
+	    " and ((not_before is null and seq <= $6::int8) or seq in (select unnest($7::int8[])))"
 	    " and (coalesce(aggregatetype::text, ''), aggregateid::text) in"
-	    "  (select * from unnest($6::text[], $7::text[]))"
-	    " and ((not_before is null and seq <= $8::int8) or seq in (select unnest($9::int8[])))"
+	    "  (select * from unnest($8::text[], $9::text[]))"
 	    " order by seq limit $3::int8", name);
 	table->catch_up = rows_sql(arena, from, "$4", "$5", "count(*) over ()");
 

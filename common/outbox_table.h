@@ -32,7 +32,7 @@ enum outbox_column {
 };
 /*
  * What they give besides. TOO_LARGE: the payload's size when it is over the limit; PAYLOAD is null
- * then. TOTAL, of fetch and catch_up: the rows that there are within the limit of rows; fewer come
+ * then. TOTAL, of fetch, sweep and catch_up: the rows that there are within the limit of rows; fewer come
  * when they are large. DUE, of read: not null in rows that had a not_before; they come last.
  */
 enum {
@@ -87,10 +87,10 @@ struct outbox_table {
 	/* $1 seqs int8[], $2 rows, $3 bytes, $4 largest */
 	const char *fetch;
 	/*
-	 * $1 from, $2 to (both included), $3 rows, $4 bytes, $5 largest, $6 aggregatetypes text[],
-	 * $7 aggregateids text[], $8 cursor, $9 known due rows int8[]
+	 * $1 from, $2 to (both included), $3 rows, $4 bytes, $5 largest, $6 cursor,
+	 * $7 known due rows int8[]; catch_up: $8 aggregatetypes text[], $9 aggregateids text[]
 	 */
-	const char *catch_up;
+	const char *sweep, *catch_up;
 	const char *erase;		/* $1 seqs int8[] */
 	const char *writers;		/* virtual ids of transactions that may be writing */
 	const char *count;		/* $1 cursor: rows ahead of it, 100000 at most */

@@ -269,10 +269,7 @@ outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, stru
 			b->tried = clock_mono_now();
 			set_due(o, b, clock_mono_after_ms(b->tried, backoff_next_ms(&b->backoff)));
 		}
-		if (aggregate->list == AGGREGATE_LAGGING)
-			aggregate_list_remove(&o->lagging, aggregate);
-		else if (aggregate->list == AGGREGATE_CATCHING_UP)
-			aggregate_list_remove(&o->reader.catching_up, aggregate);
+		outbox_leave_list(o, aggregate);
 		wait_for(o, aggregate, b);
 	}
 	aggregate->blocked_seq = row->seq;

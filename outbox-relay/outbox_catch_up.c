@@ -4,19 +4,25 @@
  *
  * Requests are answered in order and there is one reading at a time. So a catch-up, which sees all
  * that the looks ahead before it have seen, has for its aggregates everything up to the cursor;
- * what is behind the cursor the next look ahead brings.
+ * what is ahead of it the next look ahead brings.
+ *
+ * The rows of some aggregates are looked for by name, which walks over all that lies between. When
+ * there are many (an exchange that was missing has been declared), that is too many walks: one
+ * sweep reads everything from the first of their rows on, in as many readings as it takes.
  */
 #include "outbox-relay/outbox_internal.h"
 
 #include "util/pg.h"
 
-enum { CATCH_UP_AGGREGATES = 256 };
+enum { CATCH_UP_AGGREGATES = 256, SWEEP_AGGREGATES = 1024 };
 
+/* The aggregate of a row, if it is in that list. */
 static struct aggregate *
-catching_up(const struct outbox *o, const struct pg_result *result, int row)
+aggregate_in(const struct outbox *o, enum aggregate_where list, const struct pg_result *result,
+    int row)
 {
-	const char *type = pg_value(result, row, OUTBOX_AGGREGATE_TYPE),
-		   *id = pg_value(result, row, OUTBOX_AGGREGATE_ID);
+	const char *type = pg_value(result, row, OUTBOX_AGGREGATE_TYPE);
+	const char *id = pg_value(result, row, OUTBOX_AGGREGATE_ID);
 	struct aggregate *aggregate;
 	struct buf key = BUF_INIT;
 
@@ -27,27 +33,16 @@ catching_up(const struct outbox *o, const struct pg_result *result, int row)
 	buf_puts(&key, id);
 	aggregate = table_get(&o->aggregates, key.data, key.len);
 	buf_release(&key);
-	return aggregate != NULL && aggregate->list == AGGREGATE_CATCHING_UP ? aggregate : NULL;
+	return aggregate != NULL && aggregate->list == list ? aggregate : NULL;
 }
 
+/* One that was blocked meanwhile is no longer in the list: its rows stay where they are. */
 static void
-caught_up(void *arg, struct pg_result **result, const struct pg_error *error)
+take_back(struct outbox *o, enum aggregate_where list, const struct pg_result *result)
 {
-	struct outbox *o = arg;
-	struct outbox_reader *r = &o->reader;
-	const struct log_context *former = log_push(&o->context);
-	int rows = error != NULL ? 0 : pg_rows(*result);
-	bool complete = error == NULL && outbox_read_is_complete(*result) &&
-	    (unsigned)rows < r->asked_rows;
-	int64_t last = rows == 0 ? INT64_MIN : outbox_read_seq(*result, rows - 1);
-
-	/*
-	 * An aggregate that was blocked meanwhile is no longer in the list, and its rows stay where
-	 * they are.
-	 */
-	for (int i = 0; i < rows; i++) {
-		struct aggregate *aggregate = catching_up(o, *result, i);
-		int64_t seq = outbox_read_seq(*result, i);
+	for (int i = 0; i < pg_rows(result); i++) {
+		struct aggregate *aggregate = aggregate_in(o, list, result, i);
+		int64_t seq = outbox_read_seq(result, i);
 		void *known = seq_map_get(&o->known, seq);
 
 		if (aggregate == NULL || seq < aggregate->dropped_from ||
@@ -59,18 +54,67 @@ caught_up(void *arg, struct pg_result **result, const struct pg_error *error)
 			outbox_caught_up(o, aggregate);
 			continue;
 		}
-		outbox_add_row(o, aggregate, row_new(*result, i));
+		outbox_add_row(o, aggregate, row_new(result, i));
 		outbox_taken_back(o);
 		aggregate->dropped_from = seq + 1;
+	}
+}
+
+/* Were these all rows up to the cursor? Else *next is where to go on. */
+static bool
+reached_the_end(const struct outbox *o, const struct pg_result *result, int64_t *next)
+{
+	int rows = pg_rows(result);
+
+	if (rows > 0)
+		*next = outbox_read_seq(result, rows - 1) + 1;
+	return outbox_read_is_complete(result) && (unsigned)rows < o->reader.asked_rows;
+}
+
+static void
+caught_up(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	struct outbox_reader *r = &o->reader;
+	const struct log_context *former = log_push(&o->context);
+	int64_t next = INT64_MIN;
+	bool all = false;
+
+	if (error == NULL) {
+		take_back(o, AGGREGATE_CATCHING_UP, *result);
+		all = reached_the_end(o, *result, &next);
 	}
 	while (r->catching_up.head != NULL) {
 		struct aggregate *aggregate = r->catching_up.head;
 
-		if (complete)
+		if (all)
 			aggregate->dropped_from = INT64_MAX;
-		else if (rows > 0 && aggregate->dropped_from <= last)
-			aggregate->dropped_from = last + 1;
+		else if (aggregate->dropped_from < next)
+			aggregate->dropped_from = next;
 		outbox_caught_up(o, aggregate);
+	}
+	if (error != NULL)
+		outbox_read_failed(o, error);
+	else
+		outbox_read_end(o);
+	log_pop(former);
+}
+
+static void
+swept(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	struct outbox_reader *r = &o->reader;
+	const struct log_context *former = log_push(&o->context);
+	bool all = false;
+
+	if (error == NULL) {
+		take_back(o, AGGREGATE_SWEPT, *result);
+		all = reached_the_end(o, *result, &r->sweep_at);
+	}
+	while (all && r->swept.head != NULL) {
+		r->swept.head->dropped_from = INT64_MAX;
+		outbox_caught_up(o, r->swept.head);
 	}
 	if (error != NULL)
 		outbox_read_failed(o, error);
@@ -91,21 +135,58 @@ add_text(struct buf *list, struct slice text)
 	buf_putc(list, '"');
 }
 
+/* The last row that may be read: cursor, or a due one. */
+static int64_t
+last_row(const struct outbox_reader *r)
+{
+	int64_t last = r->cursor;
+
+	for (size_t i = 0; i < r->due.count; i++)
+		if (r->due.items[i] > last)
+			last = r->due.items[i];
+	return last;
+}
+
+/* types, ids: NULL for all aggregates. */
+static void
+read_back(struct outbox *o, database_fn *fn, int64_t from, unsigned rows, const struct buf *types,
+    const struct buf *ids)
+{
+	struct outbox_reader *r = &o->reader;
+	struct outbox_number n[6];
+	struct buf due = BUF_INIT;
+	const char *values[9];
+
+	seq_list_text(&r->due, &due);
+	r->asked_rows = rows;
+	values[0] = outbox_number(&n[0], from);
+	values[1] = outbox_number(&n[1], last_row(r));
+	values[2] = outbox_number(&n[2], rows);
+	values[3] = outbox_number(&n[3], OUTBOX_READ_BYTES);
+	values[4] = outbox_number(&n[4], o->config->max_body_bytes);
+	values[5] = outbox_number(&n[5], r->cursor);
+	values[6] = due.data;
+	values[7] = types == NULL ? NULL : types->data;
+	values[8] = ids == NULL ? NULL : ids->data;
+	if (types == NULL)
+		outbox_execute(o, fn, "sweep", 7, values);
+	else
+		outbox_execute(o, fn, "catch_up", 9, values);
+	buf_release(&due);
+}
+
 static void
 catch_up(struct outbox *o, unsigned rows)
 {
 	struct outbox_reader *r = &o->reader;
-	struct buf types = BUF_INIT, ids = BUF_INIT, due = BUF_INIT;
-	int64_t from = INT64_MAX, to = r->cursor;
-	const char *values[9];
-	struct outbox_number n[6];
+	struct buf types = BUF_INIT, ids = BUF_INIT;
+	int64_t from = INT64_MAX;
 
 	outbox_read_begin(o, READING_CATCH_UP);
-	r->asked_rows = rows;
 	while (o->lagging.head != NULL && r->catching_up.count < CATCH_UP_AGGREGATES) {
 		struct aggregate *aggregate = o->lagging.head;
 
-		aggregate_list_remove(&o->lagging, aggregate);
+		outbox_leave_list(o, aggregate);
 		aggregate->list = AGGREGATE_CATCHING_UP;
 		aggregate_list_append(&r->catching_up, aggregate);
 		add_text(&types, aggregate_type(aggregate));
@@ -115,23 +196,33 @@ catch_up(struct outbox *o, unsigned rows)
 	}
 	buf_putc(&types, '}');
 	buf_putc(&ids, '}');
-	seq_list_text(&r->due, &due);
-	for (size_t i = 0; i < r->due.count; i++)
-		if (r->due.items[i] > to)
-			to = r->due.items[i];
-	values[0] = outbox_number(&n[0], from);
-	values[1] = outbox_number(&n[1], to);
-	values[2] = outbox_number(&n[2], rows);
-	values[3] = outbox_number(&n[3], OUTBOX_READ_BYTES);
-	values[4] = outbox_number(&n[4], o->config->max_body_bytes);
-	values[5] = types.data;
-	values[6] = ids.data;
-	values[7] = outbox_number(&n[5], r->cursor);
-	values[8] = due.data;
-	outbox_execute(o, caught_up, "catch_up", 9, values);
+	read_back(o, caught_up, from, rows, &types, &ids);
 	buf_release(&types);
 	buf_release(&ids);
-	buf_release(&due);
+}
+
+static void
+begin_sweep(struct outbox *o)
+{
+	struct outbox_reader *r = &o->reader;
+
+	r->sweep_at = INT64_MAX;
+	while (o->lagging.head != NULL) {
+		struct aggregate *aggregate = o->lagging.head;
+
+		outbox_leave_list(o, aggregate);
+		aggregate->list = AGGREGATE_SWEPT;
+		aggregate_list_append(&r->swept, aggregate);
+		if (aggregate->dropped_from < r->sweep_at)
+			r->sweep_at = aggregate->dropped_from;
+	}
+}
+
+static void
+sweep(struct outbox *o, unsigned rows)
+{
+	outbox_read_begin(o, READING_SWEEP);
+	read_back(o, swept, o->reader.sweep_at, rows, NULL, NULL);
 }
 
 /* Single rows: those without aggregate that can go on, and first ones of blocked aggregates. */
@@ -220,11 +311,21 @@ outbox_read_probes(struct outbox *o, struct clock_mono now)
 	return true;
 }
 
+/* Somebody has let go of rows. Those that lag meanwhile take turns with a sweep. */
 void
 outbox_catch_up(struct outbox *o, unsigned rows)
 {
-	if (o->blocked.again.count > 0)
+	struct outbox_reader *r = &o->reader;
+
+	if (o->blocked.again.count > 0) {
 		read_again(o, rows);
+		return;
+	}
+	if (r->swept.count == 0 && o->lagging.count > SWEEP_AGGREGATES)
+		begin_sweep(o);
+	r->swept_last = r->swept.count > 0 && (o->lagging.count == 0 || !r->swept_last);
+	if (r->swept_last)
+		sweep(o, rows);
 	else
 		catch_up(o, rows);
 }

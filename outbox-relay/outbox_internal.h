@@ -58,7 +58,8 @@ enum reading {
 	READING_NOTHING,
 	READING_AHEAD,		/* what is new */
 	READING_LATE,		/* what was committed late; the rows ahead are held meanwhile */
-	READING_CATCH_UP,	/* dropped rows of aggregates that can go on */
+	READING_CATCH_UP,	/* dropped rows of some aggregates that can go on */
+	READING_SWEEP,		/* of many */
 	READING_AGAIN,		/* rows without aggregate that can go on */
 	READING_PROBE		/* first rows of blocked aggregates that shall be tried */
 };
@@ -83,6 +84,9 @@ struct outbox_reader {
 	/* begun when nobody was left who could have rows below the floor's candidate */
 	bool clears_floor;
 	struct aggregate_list catching_up;
+	struct aggregate_list swept;
+	int64_t sweep_at;		/* their rows before that one have been read */
+	bool swept_last;		/* of catch-up and sweep, the sweep had the last turn */
 	struct log_complaint complaint, full_complaint;
 };
 
@@ -211,6 +215,7 @@ void	outbox_unmark_dropped(struct outbox *, int64_t seq) ATTR_NONNULL;
 void	outbox_taken_back(struct outbox *) ATTR_NONNULL;
 /* kept; ready when it is its turn */
 void	outbox_add_row(struct outbox *, struct aggregate *, struct row *) ATTR_NONNULL;
+void	outbox_leave_list(struct outbox *, struct aggregate *) ATTR_NONNULL;
 /* for now: out of the reader's list, back to lagging or flowing */
 void	outbox_caught_up(struct outbox *, struct aggregate *) ATTR_NONNULL;
 

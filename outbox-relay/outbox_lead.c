@@ -88,6 +88,7 @@ prepare_all(struct outbox *o)
 	} statements[] = {
 		{ "read", o->table.read },
 		{ "fetch", o->table.fetch },
+		{ "sweep", o->table.sweep },
 		{ "catch_up", o->table.catch_up },
 		{ "erase", o->table.erase },
 		{ "writers", o->table.writers },

@@ -410,7 +410,8 @@ void
 outbox_read_work(struct outbox *o, struct clock_mono now)
 {
 	struct outbox_reader *r = &o->reader;
-	bool behind = o->lagging.count > 0 || o->blocked.again.count > 0, ahead;
+	bool behind = o->lagging.count > 0 || r->swept.count > 0 || o->blocked.again.count > 0;
+	bool ahead;
 	unsigned rows;
 
 	if (r->reading != READING_NOTHING || relay_is_draining(o->relay) ||
@@ -435,7 +436,7 @@ outbox_read_reset(struct outbox *o)
 	pg_result_free(&r->held);
 	seq_list_release(&r->asked);
 	seq_list_release(&r->due);
-	r->catching_up = (struct aggregate_list){ NULL, NULL, 0 };
+	r->catching_up = r->swept = (struct aggregate_list){ NULL, NULL, 0 };
 	r->reading = READING_NOTHING;
 	r->cursor = r->floor = INT64_MIN;
 	r->found_nothing = false;

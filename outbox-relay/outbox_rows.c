@@ -136,11 +136,23 @@ outbox_take_row(struct outbox *o, struct row *row)
 	make_ready(o, row);
 }
 
+/* To flowing. A blocked one leaves in outbox_blocked.c. */
+void
+outbox_leave_list(struct outbox *o, struct aggregate *aggregate)
+{
+	if (aggregate->list == AGGREGATE_LAGGING)
+		aggregate_list_remove(&o->lagging, aggregate);
+	else if (aggregate->list == AGGREGATE_CATCHING_UP)
+		aggregate_list_remove(&o->reader.catching_up, aggregate);
+	else if (aggregate->list == AGGREGATE_SWEPT)
+		aggregate_list_remove(&o->reader.swept, aggregate);
+	aggregate->list = AGGREGATE_FLOWING;
+}
+
 void
 outbox_caught_up(struct outbox *o, struct aggregate *aggregate)
 {
-	aggregate_list_remove(&o->reader.catching_up, aggregate);
-	aggregate->list = AGGREGATE_FLOWING;
+	outbox_leave_list(o, aggregate);
 	if (aggregate->head == NULL && aggregate->dropped_from == INT64_MAX) {
 		(void)table_remove(&o->aggregates, aggregate->key, aggregate->key_len);
 		free(aggregate);

@@ -58,7 +58,8 @@ enum aggregate_where {
 	AGGREGATE_FLOWING,	/* in no list */
 	AGGREGATE_BLOCKED,	/* its blockage's */
 	AGGREGATE_LAGGING,	/* dropped rows are to be read again */
-	AGGREGATE_CATCHING_UP	/* they are being read */
+	AGGREGATE_CATCHING_UP,	/* they are being read */
+	AGGREGATE_SWEPT		/* they are being read, with those of many others */
 };
 /*
  * Rows of one aggregate are published one at a time. In memory are its first ones, in order of seq;
