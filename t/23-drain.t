@@ -86,7 +86,7 @@ is($vhost->count('work') + $vhost->count('work.dead'), 0, 'all are done');
 $fake->forget;
 
 # It goes down in the middle of the work: uncharged, in order.
-@ids = send_all(('sleep 2') x 100);
+@ids = send_all(('sleep 2') x 1000);
 $worker = start('--drain');
 $worker->allow_log(qr/waits for the database: the fake database is down/);
 wait_for { $fake->handled >= 20 } 'it works';
