@@ -146,6 +146,20 @@ frame_message_header(const struct frame_message *message, const char *name, stru
 	return false;
 }
 
+bool
+frame_message_header_at(const struct frame_message *message, size_t index, struct slice *name,
+    struct slice *value)
+{
+	const struct frame_text *headers;
+
+	if (index >= message->header_count)
+		return false;
+	headers = message_headers(message);
+	*name = frame_message_text(message, headers[2 * index]);
+	*value = frame_message_text(message, headers[2 * index + 1]);
+	return true;
+}
+
 const struct frame_outcome *
 frame_result_check(const struct frame_result *result, size_t size)
 {

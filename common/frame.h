@@ -62,6 +62,7 @@ frame_message_text(const struct frame_message *m, struct frame_text t)
 	return (struct slice){ (const char *)m + t.off, t.len };
 }
 bool	frame_message_header(const struct frame_message *, const char *name, struct slice *value);
+bool	frame_message_header_at(const struct frame_message *, size_t index, struct slice *name, struct slice *value);	/* false: there are fewer */
 
 /* BATCH: this struct, then count messages. */
 enum {

@@ -280,6 +280,23 @@ slot_call_header(struct pawl_call *call, const char *name)
 	return value.len == 0 ? "" : value.data;
 }
 
+/* A value that is no text is NULL, so that whoever passes all of them on can do without it. */
+const char *
+slot_call_header_at(struct pawl_call *call, size_t index, const char **value)
+{
+	struct slot_call *c = call_of(call);
+	struct slice name, text;
+
+	if (c->failed || !frame_message_header_at(c->message->in, index, &name, &text))
+		return NULL;
+	if (value != NULL) {
+		*value = text.len == 0 ? "" : text.data;
+		if (memchr(*value, '\0', text.len) != NULL)
+			*value = NULL;
+	}
+	return name.len == 0 ? "" : name.data;
+}
+
 const char *
 slot_call_body(struct pawl_call *call)
 {

@@ -95,23 +95,29 @@ slot_config_ms(const struct pawl_config *config, const char *path, int64_t fallb
 	return fallback;
 }
 
+/* What is behind "path." in a pair's path; NULL: the pair is not in that group or list. */
+static const char *
+rest_of(const struct config_pair *pair, const char *path)
+{
+	size_t len = strlen(path);
+
+	if (len == 0)
+		return pair->path;
+	return strncmp(pair->path, path, len) == 0 && pair->path[len] == '.' ? pair->path + len + 1 :
+									       NULL;
+}
+
 /* "steps" counts "steps.[0]", "steps.[1].type" ...: the largest index and one. */
 int
 slot_config_count(const struct pawl_config *config, const char *path)
 {
 	const struct slot_setup_handler *setup = config_of(config)->handler->setup;
-	size_t len = strlen(path);
 	long count = 0;
 
 	for (size_t i = 0; i < setup->pair_count; i++) {
-		const char *rest = setup->pairs[i].path;
+		const char *rest = rest_of(&setup->pairs[i], path);
 
-		if (len > 0) {
-			if (strncmp(rest, path, len) != 0 || rest[len] != '.')
-				continue;
-			rest += len + 1;
-		}
-		if (*rest == '[') {
+		if (rest != NULL && *rest == '[') {
 			long index = strtol(rest + 1, NULL, 10);
 
 			if (index >= count && index < INT32_MAX)
@@ -119,6 +125,27 @@ slot_config_count(const struct pawl_config *config, const char *path)
 		}
 	}
 	return (int)count;
+}
+
+/* Pairs of one member stand side by side: a name that begins anew is a new member. */
+const char *
+slot_config_member(const struct pawl_config *config, const char *path, int index)
+{
+	const struct slot_config *c = config_of(config);
+	const struct slot_setup_handler *setup = c->handler->setup;
+	struct slice last = { NULL, 0 };
+
+	for (size_t i = 0; i < setup->pair_count; i++) {
+		const char *rest = rest_of(&setup->pairs[i], path);
+		struct slice name = { rest, rest == NULL ? 0 : strcspn(rest, ".") };
+
+		if (rest == NULL || *rest == '[' || slice_equals(name, last))
+			continue;
+		if (index-- == 0)
+			return arena_memdup(c->handlers->arena, name.data, name.len);
+		last = name;
+	}
+	return NULL;
 }
 
 int

@@ -21,6 +21,7 @@ const char *slot_config_string(const struct pawl_config *, const char *path, con
 int64_t	slot_config_int(const struct pawl_config *, const char *path, int64_t fallback);
 int64_t	slot_config_ms(const struct pawl_config *, const char *path, int64_t fallback);
 int	slot_config_count(const struct pawl_config *, const char *path);
+const char *slot_config_member(const struct pawl_config *, const char *path, int index);
 int	slot_config_statement(const struct pawl_config *, const char *path, const char *text);
 int	slot_config_kind(const struct pawl_config *, enum pawl_kind);
 int	slot_config_error(const struct pawl_config *, const char *path, const char *fmt, ...) ATTR_PRINTF(3, 4);
