@@ -5,6 +5,7 @@
  * running, for the runner's watch and for the charge if this process dies of it.
  */
 #include "runtime/slot.h"
+#include "runtime/slot_alone.h"
 
 #include <sysexits.h>
 
@@ -159,6 +160,32 @@ desk_phase(struct desk *desk, enum desk_phase phase, struct clock_mono since)
 }
 
 static void
+call_handler(struct slot *s, const struct slot_handler *handler, struct slot_message *m)
+{
+	enum pawl_verdict verdict;
+
+	fill_view(s, m, &s->call.view);
+	slot_call_begin(&s->call, handler, m);
+	(void)fault_hit("slot.in_handler");
+	verdict = handler->handler->handle(handler->self, &s->call.call, &s->call.view);
+	m->pending = false;
+	slot_call_finish(&s->call, verdict);
+}
+
+void
+slot_work_call(struct slot *s, const struct slot_batch *b, struct slot_message *m)
+{
+	struct clock_mono before = clock_mono_now(), after;
+
+	desk_message(s->desk, (size_t)(m - b->messages), before);
+	desk_phase(s->desk, DESK_HANDLING, before);
+	call_handler(s, &s->handlers.list[m->in->handler], m);
+	after = clock_mono_now();
+	desk_phase(s->desk, DESK_DATABASE, after);
+	m->handle_us = (uint32_t)((after.ns - before.ns) / 1000);
+}
+
+static void
 handle_messages(struct slot *s, struct slot_batch *b)
 {
 	struct clock_mono before = clock_mono_now(), after;
@@ -174,11 +201,11 @@ handle_messages(struct slot *s, struct slot_batch *b)
 		desk_message(s->desk, i, before);
 		if (!find_key(s, m) || !check_texts(s, m))
 			continue;
-		fill_view(s, m, &s->call.view);
-		slot_call_begin(&s->call, handler, m);
-		(void)fault_hit("slot.in_handler");
-		slot_call_finish(&s->call,
-		    handler->handler->handle(handler->self, &s->call.call, &s->call.view));
+		if (handler->kind != PAWL_EFFECTS) {
+			m->alone = true;
+			continue;
+		}
+		call_handler(s, handler, m);
 		after = clock_mono_now();
 		m->handle_us = (uint32_t)((after.ns - before.ns) / 1000);
 		before = after;
@@ -250,6 +277,7 @@ slot_work(struct slot *s, struct pg_error *error)
 	handle_messages(s, &b);
 	start = clock_mono_now();
 	status = slot_transaction_run(&s->transaction, &b, error);
+	status = slot_alone_run(s, &b, status, error);
 	b.database_us = (clock_mono_now().ns - start.ns) / 1000;
 	(void)fault_hit("slot.before_result");
 	put_result(s, &b);
