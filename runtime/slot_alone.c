@@ -151,7 +151,7 @@ blame(struct alone *a, const struct slot_effect *query)
 }
 
 static const struct pawl_rows *
-ask_read_only(struct alone *a, struct slot_effect *query)
+ask_read_only(struct alone *a, struct slot_effect *query, bool again)
 {
 	struct slot_transaction *t = &a->slot->transaction;
 	const struct slot_statement *own = t->statements->own;
@@ -173,8 +173,15 @@ ask_read_only(struct alone *a, struct slot_effect *query)
 	pg_result_free(&result);
 	good = good && slot_attempt_take(t, f, &ignored) == 0;
 	pg_result_free(&ignored);
-	if (!good || slot_attempt_sync(t, f) != 0)
-		return blame(a, query);
+	if (!good || slot_attempt_sync(t, f) != 0) {
+		if (!again || f->error.lost || f->error.class != PG_CLASS_STALE)
+			return blame(a, query);
+		/* Only the query is asked again: the handler goes on where it is. */
+		if (slot_transaction_prepare_again(t, &a->group, &f->error) != 0)
+			return stop(a);
+		slot_statements_want(t->statements, query->statement);
+		return prepare_query(a, query) ? ask_read_only(a, query, false) : NULL;
+	}
 	t->session->open_transaction = false;
 	return rows;
 }
@@ -187,7 +194,7 @@ ask_external(void *arg, struct slot_effect *query)
 	const struct pawl_rows *rows = NULL;
 
 	if (prepare_query(a, query))
-		rows = ask_read_only(a, query);
+		rows = ask_read_only(a, query, true);
 	restore_since(a, since_ns);
 	return rows;
 }

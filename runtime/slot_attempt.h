@@ -66,4 +66,6 @@ enum slot_verdict slot_transaction_group(struct slot_transaction *, struct slot_
     struct pg_error *) ATTR_NONNULL;
 /* Prepares what is new; messages whose statements cannot be used are settled. -1: environment. */
 int	slot_transaction_prepare(struct slot_transaction *, const struct slot_group *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
+/* The session forgot its statements, or the schema changed under one: rolls back, and prepares those of the group. */
+int	slot_transaction_prepare_again(struct slot_transaction *, const struct slot_group *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
 #endif

@@ -64,8 +64,9 @@ slot_transaction_prepare(
 }
 
 /* The session does not know our statements any more, or the schema changed under one of them. */
-static int
-prepare_again(struct slot_transaction *t, const struct slot_group *g, struct pg_error *error)
+int
+slot_transaction_prepare_again(
+    struct slot_transaction *t, const struct slot_group *g, struct pg_error *error)
 {
 	if (slot_session_roll_back(t->session, error) != 0 ||
 	    slot_session_check_backend(t->session, error) != 0)
@@ -137,7 +138,8 @@ slot_transaction_judge(struct slot_transaction *t, struct slot_batch *batch, str
 	case PG_CLASS_STALE:
 		if (++g->stale > REPEATS_MAX)
 			break;
-		return prepare_again(t, g, &f->error) == 0 ? GROUP_AGAIN : GROUP_ENVIRONMENT;
+		return slot_transaction_prepare_again(t, g, &f->error) == 0 ?
+		    GROUP_AGAIN : GROUP_ENVIRONMENT;
 	case PG_CLASS_DEADLOCK:
 		batch->deadlocks++;
 		t->serialize_until = clock_mono_after_ms(clock_mono_now(), SERIALIZE_MS);

@@ -123,6 +123,25 @@ for my $kind (qw(reads external)) {
 	$_->finish for $one, $two;
 }
 
+# The schema changes under a prepared query: prepared again, the handler called again, nobody charged. A batch of several is done one by one.
+for my $kind (qw(reads external)) {
+	my $d = driver($kind, consumer => "$kind-stale");
+	my $slot = $d->ready;
+	$db->do('create table wide (a int); insert into wide values (1)');
+	my @wide = map { script("$kind-wide-$_", [ rows => 'select * from wide' ], effect("$kind-wide-$_")) } 1 .. 2;
+	is_out(($d->batch($slot, $wide[0]))[0], 'done', "$kind: a query");
+	$db->do('alter table wide add b int default 7');
+	is_out(($d->batch($slot, $wide[1]))[0], 'done', "$kind: after the schema changed");
+	is(seen("$kind-wide-2") . ' ' . effects("$kind-wide-2"), 'rows=1 columns=2 value=1 value=7 1', "$kind: sees the new column, one effect");
+	$db->do('drop table wide');
+	my @several = map { script("$kind-several-$_", [ rows => 'select 1' ], effect("$kind-several")) } 1 .. 3;
+	is(join(' ', map { $_->{outcome} } $d->batch($slot, @several, $several[1])), 'done done done duplicate', "$kind: several in one batch");
+	is(effects("$kind-several"), 3, "$kind: each once");
+	is($db->value("select count(*) from pg_stat_activity where application_name = 'pawl-slot $kind-stale' and state <> 'idle'"), 0, "$kind: no transaction is left");
+	is(locks(), 0, "$kind: nor a lock");
+	$d->finish;
+}
+
 # Killed at the worst moments.
 if (Pawl::Program::built_with('PAWL_FAULTS')) {
 	for my $case (map { my $kind = $_; map { [ $kind, @$_ ] } [ 'slot.in_handler', 0 ], [ 'slot.before_commit', 0 ], [ 'slot.after_commit', 1 ], [ 'slot.before_result', 1 ] } qw(reads external)) {
