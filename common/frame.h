@@ -12,6 +12,7 @@
  *                    WAITING no database: nobody is charged; text says why. READY follows when it is back
  *                    REFUSED configuration or handler errors, all of them; the slot exits 78
  *                    RESULT  what became of each message of a batch
+ *                    TRIED   answers a BATCH of a dry run: two texts, what would be done as JSON, and for people
  *                    LOG is not a frame: slots write to stderr
  */
 #ifndef PAWL_COMMON_FRAME_H
@@ -26,7 +27,7 @@
 enum { FRAME_SOCKET_FD = 3, FRAME_DESK_FD = 4, FRAME_SIZE_MAX = 512 * 1024 * 1024 };
 #define FRAME_MAGIC 0x5057u			/* changes with any change of this file's formats */
 
-enum frame_type { FRAME_SETUP = 1, FRAME_BATCH, FRAME_SHUTDOWN, FRAME_READY, FRAME_WAITING, FRAME_REFUSED, FRAME_RESULT };
+enum frame_type { FRAME_SETUP = 1, FRAME_BATCH, FRAME_SHUTDOWN, FRAME_READY, FRAME_WAITING, FRAME_REFUSED, FRAME_RESULT, FRAME_TRIED };
 struct frame_header { uint32_t size; uint16_t type; uint16_t magic; };	/* size without the header */
 
 /* Building: integers are 8 bytes, texts are a u32 length, bytes, NUL. */

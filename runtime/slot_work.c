@@ -264,6 +264,17 @@ put_result(struct slot *s, const struct slot_batch *b)
 	slot_frames_end(&s->frames, begin);
 }
 
+struct slot_message *
+slot_work_try(struct slot *s, struct slot_batch *b)
+{
+	arena_reset(&s->arena);
+	open_batch(s, b);
+	if (b->count != 1)
+		log_fatal(EX_SOFTWARE, "cannot understand pawlctl: a dry run of %zu messages", b->count);
+	slot_call_begin_batch(&s->call, b->frame);
+	return find_key(s, b->messages) && check_texts(s, b->messages) ? b->messages : NULL;
+}
+
 int
 slot_work(struct slot *s, struct pg_error *error)
 {
