@@ -383,16 +383,15 @@ reaped(struct runner_slot *s, int status)
 	bool orderly = was == SLOT_STOPPING || r->state == RUNNER_STATE_CLOSING;
 	enum stats_slot_death why = WIFSIGNALED(status) ? STATS_DEATH_CRASH : STATS_DEATH_EXIT;
 	int pid = (int)s->pid;
-	struct desk_view view;
-	enum slot_end end;
+	struct slot_death death;
 	bool charged;
-	char how[64];
 
-	spawn_status_text(status, how, sizeof(how));
+	spawn_status_text(status, death.how, sizeof(death.how));
 	s->pid = 0;
 	runner_slot_drain(s);
-	view = view_desk(s);
-	end = end_of(s, was, &view);
+	death.view = view_desk(s);
+	death.end = end_of(s, was, &death.view);
+	(void)desk_report(s->desk, death.report, sizeof(death.report));
 	if (was == SLOT_KILLED)
 		why = s->killed_for;
 	if (s->hostile)
@@ -401,11 +400,13 @@ reaped(struct runner_slot *s, int status)
 	if (!orderly) {
 		stats_add(&r->stats->slot_deaths[why], 1);
 		if (!s->refused && was != SLOT_KILLED)
-			log_complain(&r->slot_death, LOG_LEVEL_WARNING, "slot %u (pid %d) %s%s",
-			    s->index, pid, how, s->finished ? "" : " before it had finished anything");
+			log_complain(&r->slot_death, LOG_LEVEL_WARNING, "slot %u (pid %d) %s%s%s%s",
+			    s->index, pid, death.how,
+			    s->finished ? "" : " before it had finished anything",
+			    death.report[0] == '\0' ? "" : ": ", death.report);
 	}
 	close_slot(s);
-	charged = runner_slot_lost(s, end, how, &view);
+	charged = runner_slot_lost(s, &death);
 	if (!orderly && !s->finished)
 		throttle(r, charged);
 	again_later(s, 0);

@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "runtime/slot.h"
+#include "runtime/slot_crash.h"
 #include "util/log.h"
 #include "util/spawn.h"
 
@@ -49,6 +50,7 @@ main(int argc, char **argv)
 {
 	static struct slot slot;
 	struct desk *desk;
+	int status;
 
 	spawn_title_init(argc, argv);
 	log_init("pawl-slot", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
@@ -62,5 +64,8 @@ main(int argc, char **argv)
 		log_error("cannot run by hand: pawl-slot is started by pawl-worker and pawlctl");
 		return EX_USAGE;
 	}
-	return slot_run(&slot, FRAME_SOCKET_FD, desk);
+	slot_crash_init(desk);
+	status = slot_run(&slot, FRAME_SOCKET_FD, desk);
+	slot_crash_done();
+	return status;
 }

@@ -29,9 +29,13 @@ sub start
 }
 
 my %how = (
-	Segv => [ 'crashed', qr/killed by SIGSEGV/ ],
-	Abort => [ 'crashed', qr/killed by SIGABRT/ ],
-	Exit => [ 'crashed', qr/exited with/ ],
+	Segv => [ 'crashed', qr/killed by SIGSEGV.*: SIGSEGV; #0 / ],
+	Null => [ 'crashed', qr/killed by SIGSEGV.*: SIGSEGV at address 0x8; #0 misbehave\.so\+0x[0-9a-f]+.*; #1 / ],
+	Recurse => [ 'crashed', qr/killed by SIGSEGV.*: SIGSEGV at address 0x[0-9a-f]+; #0 misbehave\.so\+0x[0-9a-f]+/ ],
+	Blocked => [ 'crashed', qr/killed by SIGSEGV/ ],
+	Abort => [ 'crashed', qr/killed by SIGABRT.*: SIGABRT; #0 .* abort; #\d+ misbehave\.so\+0x/ ],
+	Exit => [ 'crashed', qr/exited with 3.*: called exit\(3\); #0 .* misbehave\.so\+0x/ ],
+	QuickExit => [ 'crashed', qr/exited with 4/ ],
 	Hang => [ 'timeout', qr/did not return within 500 ms/ ],
 	Close => [ 'crashed', qr/was alone in it/ ],
 	Scribble => [ 'crashed', qr/was alone in it/ ],
@@ -56,12 +60,12 @@ for my $type (sort keys %how) {
 	is($db->value("select count(*) from effect where id like '%-%'"), $good, "$type: all others have their effect");
 }
 is($db->value('select count(distinct id) from effect'), $db->value('select count(*) from effect'), 'once each');
-is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Exit', 'Hang', 'Segv')"), undef, 'who died in the handler has no effect');
+is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Blocked', 'Exit', 'Hang', 'Null', 'QuickExit', 'Recurse', 'Segv')"), undef, 'who died in the handler has no effect');
 is($vhost->count('work.dead'), 0, 'there are no other dead letters');
 my ($counted) = grep { $_->{name} eq 'all' } @{ queue_status($config, 'work')->{handlers} };
-is($counted->{dead}, 6, 'the statistics count the dead letters');
+is($counted->{dead}, scalar keys %how, 'the statistics count the dead letters');
 is($counted->{timeout}, 2, 'the kills after a timeout');
-cmp_ok($counted->{crashed}, '>=', 10, 'and the deaths that were charged');
+cmp_ok($counted->{crashed}, '>=', 2 * (keys(%how) - 1), 'and the deaths that were charged');
 cmp_ok($counted->{done}, '>=', $good, 'and what was done');
 
 # Ctrl-C: everybody in the process group gets SIGINT; slots do not die of it.

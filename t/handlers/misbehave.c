@@ -3,10 +3,22 @@
  */
 #include <pawl/handler.h>
 
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+static int *volatile nowhere = (int *)8;
+static volatile int depth_max = INT_MAX;
+
+static int
+recurse(int depth)
+{
+	volatile char here[4096] = { (char)depth };
+
+	return depth < depth_max ? recurse(depth + 1) + here[0] : 0;
+}
 
 static enum pawl_verdict
 handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
@@ -15,10 +27,22 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 	PAWL_SQL(call, "insert into effect values ($1)", msg->id);
 	if (strcmp(msg->type, "Segv") == 0)
 		(void)raise(SIGSEGV);
-	else if (strcmp(msg->type, "Abort") == 0)
+	else if (strcmp(msg->type, "Null") == 0)
+		*nowhere = 1;
+	else if (strcmp(msg->type, "Recurse") == 0)
+		(void)recurse(0);
+	else if (strcmp(msg->type, "QuickExit") == 0)
+		_exit(4);
+	else if (strcmp(msg->type, "Blocked") == 0) {
+		sigset_t all;
+
+		(void)sigfillset(&all);
+		(void)sigprocmask(SIG_SETMASK, &all, NULL);
+		*nowhere = 1;
+	} else if (strcmp(msg->type, "Abort") == 0)
 		abort();
 	else if (strcmp(msg->type, "Exit") == 0)
-		exit(0);
+		exit(3);
 	else if (strcmp(msg->type, "Hang") == 0)
 		for (;;)
 			(void)pause();
