@@ -239,7 +239,7 @@ struct runner {
 	struct backoff pool;		/* delays new slots while they die before they finish anything */
 	struct clock_mono pool_not_before, serialize_until;
 	struct loop_timer no_slot;
-	struct log_complaint slot_death, slot_kill, slot_refused, slot_spawn, no_database;
+	struct log_complaint slot_death, slot_kill, orphan, slot_refused, slot_spawn, no_database;
 
 	struct runner_breaker breaker;
 	struct runner_dead dead;

@@ -11,7 +11,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -182,6 +184,7 @@ failed:
 void
 runner_slots_start(struct runner *r)
 {
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	backoff_init(&r->pool, POOL_FIRST_MS, POOL_MOST_MS);
 	r->slot_count = r->queue->slots;
 	r->slots = arena_array(&r->arena, r->slot_count, sizeof(*r->slots));
@@ -412,6 +415,41 @@ reaped(struct runner_slot *s, int status)
 	again_later(s, 0);
 }
 
+static bool
+is_slot(const struct runner *r, pid_t pid)
+{
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		if (r->slots[i].pid == pid)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What a dead slot's handlers have left running is ours now (PR_SET_CHILD_SUBREAPER), and ends: it
+ * may hold the database's socket. What that has started comes next, with the signal of its death. A
+ * kernel without this file keeps them.
+ */
+static void
+end_orphans(struct runner *r)
+{
+	FILE *children = fopen("/proc/thread-self/children", "re");
+	long pid;
+
+	if (children == NULL)
+		return;
+	while (fscanf(children, "%ld", &pid) == 1) {
+		if (pid <= 0 || is_slot(r, (pid_t)pid))
+			continue;
+		if (waitpid((pid_t)pid, NULL, WNOHANG) == 0) {
+			log_complain(&r->orphan, LOG_LEVEL_WARNING, "process %ld, left behind by a "
+			    "handler of a slot that has ended, is killed", pid);
+			kill((pid_t)pid, SIGKILL);
+		}
+	}
+	(void)fclose(children);
+}
+
 void
 runner_slots_reap(struct runner *r)
 {
@@ -422,6 +460,7 @@ runner_slots_reap(struct runner *r)
 		if (s->pid > 0 && waitpid(s->pid, &status, WNOHANG) == s->pid)
 			reaped(s, status);
 	}
+	end_orphans(r);
 }
 
 void

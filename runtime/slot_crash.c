@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -205,6 +206,14 @@ slot_crash_init(struct desk *desk)
 	for (size_t i = 0; i < ARRAY_SIZE(fatal_numbers); i++)
 		(void)sigaction(fatal_numbers[i], &action, NULL);
 	(void)on_exit(on_leave, NULL);
+}
+
+void
+slot_crash_end(const char *why)
+{
+	if (!atomic_flag_test_and_set(&crash.begun))
+		put(why);
+	_exit(EX_SOFTWARE);
 }
 
 void

@@ -9,5 +9,6 @@
 #include "common/frame.h"
 
 void	slot_crash_init(struct desk *) ATTR_NONNULL;	/* before any handler is loaded */
+void	slot_crash_end(const char *why) ATTR_NONNULL __attribute__((noreturn));	/* why goes on the desk; exits */
 void	slot_crash_done(void);				/* from here on exit() is in order */
 #endif

@@ -5,8 +5,11 @@
  * running, for the runner's watch and for the charge if this process dies of it.
  */
 #include "runtime/slot.h"
+#include "runtime/slot_crash.h"
 
+#include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "util/fault.h"
 #include "util/log.h"
@@ -158,6 +161,22 @@ desk_phase(struct desk *desk, enum desk_phase phase, struct clock_mono since)
 	atomic_store_explicit(&desk->phase, (uint32_t)phase, memory_order_release);
 }
 
+/*
+ * A handler has returned. Not into a child that it forked: that has neither a say on the socket nor
+ * in the transaction. Not without the socket: what would be committed now could not be told, so it
+ * ends before, and is charged.
+ */
+static void
+check_process(const struct slot *s)
+{
+	struct stat st;
+
+	if (getpid() != s->pid)
+		_exit(EX_SOFTWARE);
+	if (fstat(s->frames.fd, &st) != 0 || st.st_ino != s->socket)
+		slot_crash_end("the handler closed its slot's socket to the runner");
+}
+
 static void
 handle_messages(struct slot *s, struct slot_batch *b)
 {
@@ -170,6 +189,7 @@ handle_messages(struct slot *s, struct slot_batch *b)
 	for (size_t i = 0; i < b->count; i++) {
 		struct slot_message *m = &b->messages[i];
 		const struct slot_handler *handler = &s->handlers.list[m->in->handler];
+		enum pawl_verdict verdict;
 
 		desk_message(s->desk, i, before);
 		if (!find_key(s, m) || !check_texts(s, m))
@@ -177,8 +197,9 @@ handle_messages(struct slot *s, struct slot_batch *b)
 		fill_view(s, m, &s->call.view);
 		slot_call_begin(&s->call, handler, m);
 		(void)fault_hit("slot.in_handler");
-		slot_call_finish(&s->call,
-		    handler->handler->handle(handler->self, &s->call.call, &s->call.view));
+		verdict = handler->handler->handle(handler->self, &s->call.call, &s->call.view);
+		check_process(s);
+		slot_call_finish(&s->call, verdict);
 		after = clock_mono_now();
 		m->handle_us = (uint32_t)((after.ns - before.ns) / 1000);
 		before = after;

@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# Handlers that crash, hang, exit, close or scribble on their slot's socket, in a batch of 200: one dead letter each, and every other message
+# Handlers that crash, hang, exit, close or scribble on what is not theirs, fork, in a batch of 200: one dead letter each if it does harm, and every other message
 # has its effect exactly once.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
 
@@ -23,7 +23,7 @@ sub start
 	my $asan = join(':', $ENV{ASAN_OPTIONS} // (), 'handle_segv=0');
 	my $worker = start_program({ env => { ASAN_OPTIONS => $asan } }, 'pawl-worker', '-c', $config);
 	$worker->allow_log(qr/becomes a dead letter/, qr/slot \d is killed: /, qr/slot \d \(pid \d+\) (killed by|exited with)/,
-		qr/could not write to the runner: Bad file/);
+		qr/left behind by a handler/);
 	wait_consumer($vhost, 'work');
 	return $worker;
 }
@@ -37,19 +37,28 @@ my %how = (
 	Exit => [ 'crashed', qr/exited with 3.*: called exit\(3\); #0 .* misbehave\.so\+0x/ ],
 	QuickExit => [ 'crashed', qr/exited with 4/ ],
 	Hang => [ 'timeout', qr/did not return within 500 ms/ ],
-	Close => [ 'crashed', qr/was alone in it/ ],
-	Scribble => [ 'crashed', qr/was alone in it/ ],
+	CloseAll => [ 'crashed', qr/exited with 70 while handler .*: the handler closed its slot's socket/ ],
+	ForkDie => [ 'crashed', qr/exited with 5/ ],
+	# No harm: all 200 have their effect.
+	Close => undef, Scribble => undef, Noise => undef, ForkReturn => undef, ForkLive => undef,
 );
 my $good = 0;
+my $harmless = join(', ', map { "'$_'" } grep { !$how{$_} } keys %how);
+sub effects { return $db->value("select count(*) from effect where id like '%-%' or id in ($harmless)") }
 my $worker = start();
 for my $type (sort keys %how) {
-	my ($reason, $text) = @{ $how{$type} };
+	my ($reason, $text) = @{ $how{$type} // [] };
 	for my $i (1 .. 200) {
 		my $bad = $i == 100;
 		$vhost->amqp->publish(routing_key => 'work', type => $bad ? $type : 'Good', message_id => $bad ? $type : "$type-$i", body => '{}', headers => { aggregateid => $i % 7 });
-		$good += !$bad;
+		$good += !$bad || !$reason;
 	}
 	$vhost->amqp->confirm;
+	if (!$reason) {
+		wait_settled($config, $vhost, 'work');
+		is(effects(), $good, "$type: all have their effect");
+		next;
+	}
 	my $letter;
 	wait_for { $letter = $vhost->get('work.dead') } "$type: a dead letter";
 	is($letter->{message_id}, $type, "$type: that message");
@@ -57,15 +66,17 @@ for my $type (sort keys %how) {
 	like($letter->{headers}{'x-pawl-text'}, $text, "$type: its text");
 	like($letter->{headers}{'x-pawl-text'}, qr/handler "all" \(version 0\.9\)/, "$type: names handler and version");
 	wait_settled($config, $vhost, 'work');
-	is($db->value("select count(*) from effect where id like '%-%'"), $good, "$type: all others have their effect");
+	is(effects(), $good, "$type: all others have their effect");
 }
 is($db->value('select count(distinct id) from effect'), $db->value('select count(*) from effect'), 'once each');
-is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Blocked', 'Exit', 'Hang', 'Null', 'QuickExit', 'Recurse', 'Segv')"), undef, 'who died in the handler has no effect');
+is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Blocked', 'CloseAll', 'ForkDie', 'Exit', 'Hang', 'Null', 'QuickExit', 'Recurse', 'Segv')"), undef, 'who died in the handler has no effect');
 is($vhost->count('work.dead'), 0, 'there are no other dead letters');
+like($worker->log, qr/process \d+, left behind by a handler of a slot that has ended, is killed/, 'a child that outlives its slot is killed');
+my $deadly = grep { $_ } values %how;
 my ($counted) = grep { $_->{name} eq 'all' } @{ queue_status($config, 'work')->{handlers} };
-is($counted->{dead}, scalar keys %how, 'the statistics count the dead letters');
+is($counted->{dead}, $deadly, 'the statistics count the dead letters');
 is($counted->{timeout}, 2, 'the kills after a timeout');
-cmp_ok($counted->{crashed}, '>=', 2 * (keys(%how) - 1), 'and the deaths that were charged');
+cmp_ok($counted->{crashed}, '>=', 2 * ($deadly - 1), 'and the deaths that were charged');
 cmp_ok($counted->{done}, '>=', $good, 'and what was done');
 
 # Ctrl-C: everybody in the process group gets SIGINT; slots do not die of it.

@@ -5,6 +5,7 @@
 
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,21 @@ recurse(int depth)
 	volatile char here[4096] = { (char)depth };
 
 	return depth < depth_max ? recurse(depth + 1) + here[0] : 0;
+}
+
+/* Both sides return. */
+static void
+fork_and_return(void)
+{
+	(void)!fork();
+}
+
+static void
+fork_and_live(void)
+{
+	if (fork() == 0)
+		for (;;)
+			(void)pause();
 }
 
 static enum pawl_verdict
@@ -50,7 +66,20 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 		(void)close(3);
 	else if (strcmp(msg->type, "Scribble") == 0)
 		(void)!write(3, "this is not a frame, and it is longer than a header", 51);
-	else if (strcmp(msg->type, "Slow") == 0)
+	else if (strcmp(msg->type, "CloseAll") == 0)
+		for (int fd = 0; fd < 1024; fd++)
+			(void)close(fd);
+	else if (strcmp(msg->type, "Noise") == 0) {
+		(void)printf("{\"noise\": true}\n");
+		(void)fflush(stdout);
+		(void)getchar();
+	} else if (strcmp(msg->type, "ForkReturn") == 0)
+		fork_and_return();
+	else if (strcmp(msg->type, "ForkLive") == 0 || strcmp(msg->type, "ForkDie") == 0) {
+		fork_and_live();
+		if (strcmp(msg->type, "ForkDie") == 0)
+			_exit(5);
+	} else if (strcmp(msg->type, "Slow") == 0)
 		(void)usleep(20000);
 	return PAWL_DONE;
 }
