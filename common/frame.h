@@ -100,6 +100,7 @@ struct slice frame_result_text(const struct frame_result *, struct frame_text);	
 /* fd 4, a memfd: slot writes, runner reads, but for serialize_until_ns. Both treat it as a hint, never as truth about memory. */
 enum desk_phase { DESK_STARTING, DESK_IDLE, DESK_HANDLING, DESK_DATABASE, DESK_WAITING };
 enum { DESK_REPORT_MAX = 2048 };
+/* The runner asks a slot for its last words with SIGXCPU, and kills it in any case a moment later. */
 struct desk {
 	_Atomic uint32_t phase;
 	_Atomic uint32_t index;			/* message of the batch that is being handled */

@@ -62,6 +62,10 @@ charge_death(struct runner *r, struct delivery *d, const struct slot_death *deat
 		    "(version %s) was alone in it, %u times", death->how, h->config->name, version,
 		    times);
 	len = strlen(text);
+	if (handling && !timed_out && r->queue->memory_limit_bytes > 0)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, " (memory_limit is %" PRId64
+		    " MiB)",
+		    r->queue->memory_limit_bytes >> 20);
 	if (death->report[0] != '\0')
 		snprintf(text + len, sizeof(text) - len, ": %s", death->report);
 	runner_charge(r, d, timed_out, text);

@@ -25,6 +25,7 @@
 enum {
 	POOL_FIRST_MS = 200, POOL_MOST_MS = 30000,	/* for new slots, after fruitless deaths */
 	STUCK_EXTRA_MS = 60000,		/* no sign of life outside a handler: 2 x timeout and this */
+	LAST_WORDS_MS = 300,		/* from SIGXCPU to SIGKILL */
 	LOOK_AGAIN_MS = 5,		/* the watchdog kills what it saw twice */
 	SEND_BUFFER = 1 << 20
 };
@@ -244,7 +245,7 @@ void
 runner_slot_watch(struct runner_slot *s)
 {
 	s->seen_since = loop_now(s->runner->loop);
-	if (s->hung_up)
+	if (s->hung_up || s->state == SLOT_KILLED)	/* the watchdog has to end it */
 		return;
 	if (s->flying == 0 && s->state != SLOT_STARTING)
 		loop_timer_stop(&s->watchdog);
@@ -276,8 +277,13 @@ look(void *arg)
 	struct desk_view view;
 	bool twice;
 
-	if (s->desk == NULL || s->state == SLOT_KILLED)
+	if (s->desk == NULL)
 		return;
+	if (s->state == SLOT_KILLED) {
+		if (s->pid > 0)
+			kill(s->pid, SIGKILL);
+		return;
+	}
 	if (s->hung_up) {
 		runner_slot_kill(s, STATS_DEATH_PROTOCOL, "it closed its socket and lives on");
 		return;
@@ -333,8 +339,11 @@ runner_slot_kill(struct runner_slot *s, enum stats_slot_death why, const char *f
 	s->killed_for = why;
 	loop_timer_stop(&s->watchdog);
 	runner_slot_set_state(s, SLOT_KILLED);
-	if (s->pid > 0)			/* 0: reaped, and its last words were hostile */
-		kill(s->pid, SIGKILL);
+	if (s->pid <= 0)		/* reaped, and its last words were hostile */
+		return;
+	kill(s->pid, why == STATS_DEATH_TIMEOUT ? SIGXCPU : SIGKILL);
+	if (why == STATS_DEATH_TIMEOUT)
+		loop_timer_set_ms(&s->watchdog, LAST_WORDS_MS);
 }
 
 static void
@@ -372,9 +381,8 @@ end_of(const struct runner_slot *s, enum slot_state was, const struct desk_view 
 		return SLOT_END_HOSTILE;
 	if (was == SLOT_KILLED && s->killed_for == STATS_DEATH_EXIT)
 		return SLOT_END_BLAMELESS;
-	if (was == SLOT_KILLED && s->killed_for == STATS_DEATH_TIMEOUT &&
-	    same_view(view, &s->killed_at))
-		return SLOT_END_TIMEOUT;
+	if (was == SLOT_KILLED && s->killed_for == STATS_DEATH_TIMEOUT)	/* else it went on, late */
+		return same_view(view, &s->killed_at) ? SLOT_END_TIMEOUT : SLOT_END_BLAMELESS;
 	return was == SLOT_WAITING ? SLOT_END_BLAMELESS : SLOT_END_CRASH;
 }
 

@@ -151,6 +151,21 @@ limit_time(void)
 	(void)alarm(PATIENCE_S);
 }
 
+/* The runner's patience is over. */
+static void
+on_overdue(int number, siginfo_t *info, void *context)
+{
+	(void)number;
+	(void)info;
+	if (getpid() == crash.owner && !atomic_flag_test_and_set(&crash.begun)) {
+		crash.number = SIGKILL;
+		limit_time();
+		put("stopped");
+		put_backtrace(interrupted_at(context));
+	}
+	(void)raise(SIGKILL);
+}
+
 static void
 on_fatal(int number, siginfo_t *info, void *context)
 {
@@ -205,6 +220,8 @@ slot_crash_init(struct desk *desk)
 	(void)sigdelset(&action.sa_mask, SIGALRM);
 	for (size_t i = 0; i < ARRAY_SIZE(fatal_numbers); i++)
 		(void)sigaction(fatal_numbers[i], &action, NULL);
+	action.sa_sigaction = on_overdue;
+	(void)sigaction(SIGXCPU, &action, NULL);
 	(void)on_exit(on_leave, NULL);
 }
 

@@ -3,15 +3,16 @@
 # has its effect exactly once.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
 
+my $asan = read_file(Pawl::Program::build_dir() . '/pawl-slot') =~ /__asan_init/;	# it takes all of the address space
 my ($db, $vhost) = (migrated_db(), new_vhost());
 $db->do('create table effect (id text)');
-my $config = write_config('pawl.conf', <<'END', uri => $vhost->uri, conninfo => $db->conninfo, run => tmp_dir(), build => Pawl::Program::build_dir());
+my $config = write_config('pawl.conf', <<'END', uri => $vhost->uri, conninfo => $db->conninfo, run => tmp_dir(), build => Pawl::Program::build_dir(), limit => $asan ? 'none' : '256MiB');
 run_dir = "{run}";
 broker: { uri = "{uri}"; };
 database: { conninfo = "{conninfo}"; };
 queues: {
   work: {
-    slots = 2;  batch = 200;  timeout = "500ms";
+    slots = 2;  batch = 200;  timeout = "500ms";  memory_limit = "{limit}";
     handlers: { all: { type = "*";  use = "{build}/t/handlers/.libs/misbehave.so"; }; };
   };
 };
@@ -23,7 +24,7 @@ sub start
 	my $asan = join(':', $ENV{ASAN_OPTIONS} // (), 'handle_segv=0');
 	my $worker = start_program({ env => { ASAN_OPTIONS => $asan } }, 'pawl-worker', '-c', $config);
 	$worker->allow_log(qr/becomes a dead letter/, qr/slot \d is killed: /, qr/slot \d \(pid \d+\) (killed by|exited with)/,
-		qr/left behind by a handler/);
+		qr/left behind by a handler/, qr/could not allocate \d+ bytes: out of memory/);
 	wait_consumer($vhost, 'work');
 	return $worker;
 }
@@ -36,12 +37,17 @@ my %how = (
 	Abort => [ 'crashed', qr/killed by SIGABRT.*: SIGABRT; #0 .* abort; #\d+ misbehave\.so\+0x/ ],
 	Exit => [ 'crashed', qr/exited with 3.*: called exit\(3\); #0 .* misbehave\.so\+0x/ ],
 	QuickExit => [ 'crashed', qr/exited with 4/ ],
-	Hang => [ 'timeout', qr/did not return within 500 ms/ ],
+	Hang => [ 'timeout', qr/did not return within 500 ms.*: stopped; #0 .*; #\d+ misbehave\.so\+0x/ ],
+	DeafHang => [ 'timeout', qr/did not return within 500 ms/ ],
 	CloseAll => [ 'crashed', qr/exited with 70 while handler .*: the handler closed its slot's socket/ ],
 	ForkDie => [ 'crashed', qr/exited with 5/ ],
 	# No harm: all 200 have their effect.
 	Close => undef, Scribble => undef, Noise => undef, ForkReturn => undef, ForkLive => undef,
 );
+if (!$asan) {
+	$how{Memory} = [ 'crashed', qr/killed by SIGSEGV .*memory_limit is 256 MiB.*: SIGSEGV at address 0x0; #0 .*misbehave\.so\+0x/ ];
+	$how{OurMemory} = [ 'crashed', qr/exited with 71 .*memory_limit is 256 MiB.*: called exit\(71\); #0 .*misbehave\.so\+0x/ ];
+}
 my $good = 0;
 my $harmless = join(', ', map { "'$_'" } grep { !$how{$_} } keys %how);
 sub effects { return $db->value("select count(*) from effect where id like '%-%' or id in ($harmless)") }
@@ -69,14 +75,14 @@ for my $type (sort keys %how) {
 	is(effects(), $good, "$type: all others have their effect");
 }
 is($db->value('select count(distinct id) from effect'), $db->value('select count(*) from effect'), 'once each');
-is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Blocked', 'CloseAll', 'ForkDie', 'Exit', 'Hang', 'Null', 'QuickExit', 'Recurse', 'Segv')"), undef, 'who died in the handler has no effect');
+is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Blocked', 'CloseAll', 'DeafHang', 'ForkDie', 'Exit', 'Hang', 'Memory', 'Null', 'OurMemory', 'QuickExit', 'Recurse', 'Segv')"), undef, 'who died in the handler has no effect');
 is($vhost->count('work.dead'), 0, 'there are no other dead letters');
 like($worker->log, qr/process \d+, left behind by a handler of a slot that has ended, is killed/, 'a child that outlives its slot is killed');
 my $deadly = grep { $_ } values %how;
 my ($counted) = grep { $_->{name} eq 'all' } @{ queue_status($config, 'work')->{handlers} };
 is($counted->{dead}, $deadly, 'the statistics count the dead letters');
-is($counted->{timeout}, 2, 'the kills after a timeout');
-cmp_ok($counted->{crashed}, '>=', 2 * ($deadly - 1), 'and the deaths that were charged');
+is($counted->{timeout}, 4, 'the kills after a timeout');
+cmp_ok($counted->{crashed}, '>=', 2 * ($deadly - 2), 'and the deaths that were charged');
 cmp_ok($counted->{done}, '>=', $good, 'and what was done');
 
 # Ctrl-C: everybody in the process group gets SIGINT; slots do not die of it.

@@ -43,6 +43,11 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 	PAWL_SQL(call, "insert into effect values ($1)", msg->id);
 	if (strcmp(msg->type, "Segv") == 0)
 		(void)raise(SIGSEGV);
+	else if (strcmp(msg->type, "Memory") == 0)
+		for (;;)
+			memset(malloc(1 << 20), 1, 1 << 20);
+	else if (strcmp(msg->type, "OurMemory") == 0)
+		(void)pawl_bytes(call, "", (size_t)300 << 20);	/* no room for them: they are not looked at */
 	else if (strcmp(msg->type, "Null") == 0)
 		*nowhere = 1;
 	else if (strcmp(msg->type, "Recurse") == 0)
@@ -59,7 +64,14 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 		abort();
 	else if (strcmp(msg->type, "Exit") == 0)
 		exit(3);
-	else if (strcmp(msg->type, "Hang") == 0)
+	else if (strcmp(msg->type, "DeafHang") == 0) {
+		sigset_t all;
+
+		(void)sigfillset(&all);
+		(void)sigprocmask(SIG_SETMASK, &all, NULL);
+		for (;;)
+			(void)pause();
+	} else if (strcmp(msg->type, "Hang") == 0)
 		for (;;)
 			(void)pause();
 	else if (strcmp(msg->type, "Close") == 0)
