@@ -268,7 +268,8 @@ set_queue(struct loader *l, struct config_queue *q)
 			    "is missing, and so is database.conninfo: keys and effects need a database");
 		q->conninfo = "";
 	}
-	if (q->prefetch == 0)
+	q->prefetch_derived = q->prefetch == 0;
+	if (q->prefetch_derived)
 		q->prefetch = derived < 2000 ? derived : 2000;
 	if (q->timeout_ms >= q->consumer_timeout_ms && q->consumer_timeout_ms > 0)
 		complain(l, path_of(l, "queues", q->name, "timeout"),

@@ -44,6 +44,7 @@ struct config_queue {
 	const char *queue;
 	const char *conninfo;
 	unsigned slots, batch, prefetch;	/* prefetch 0 in the file: derived, never 0 here */
+	bool prefetch_derived;
 	int64_t timeout_ms, shutdown_timeout_ms, consumer_timeout_ms;
 	int64_t max_body_bytes, memory_limit_bytes;	/* memory_limit 0: none */
 	const char *key;			/* "message_id", "header:NAME", "json:/pointer" */

@@ -83,7 +83,8 @@ const char *outcome_text(enum outcome);
 enum {
 	FRAME_OUTCOME_MAYBE = 1,		/* with UNAPPLIED: a commit was under way; if it is a duplicate later, that was us */
 	FRAME_OUTCOME_LOST_SESSION = 2,		/* with UNAPPLIED: the session died without a word (EOF) while this was in its transaction */
-	FRAME_OUTCOME_SUSPECT = 4		/* with UNAPPLIED: run it alone next time */
+	FRAME_OUTCOME_SUSPECT = 4,		/* with UNAPPLIED: run it alone next time */
+	FRAME_OUTCOME_BUSY = 8			/* with UNAPPLIED: another slot or worker has a message with this key just now */
 };
 struct frame_outcome {
 	uint8_t outcome, flags;

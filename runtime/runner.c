@@ -23,6 +23,7 @@
 
 enum {
 	TICK_MS = 1000,
+	OPENING_MS = 1000,		/* for slots to say what their handlers are */
 	CLOSE_MS = 2000,		/* for the broker's answer, and for idle slots */
 	CONNECT_MS = 5000, RPC_MS = 60000
 };
@@ -310,6 +311,7 @@ open_consumer(struct runner *r)
 	const struct config *c = r->config;
 	struct amqp_declaration *declare;
 
+	r->opened = true;
 	r->connection = (struct amqp_conn_options){
 		.uris = c->uris, .uri_count = c->uri_count, .password = c->password,
 		.ca_file = c->ca_file, .cert_file = c->cert_file, .key_file = c->key_file,
@@ -320,13 +322,40 @@ open_consumer(struct runner *r)
 	};
 	r->consumer_options = (struct amqp_consumer_options){
 		.conn = r->connection, .queue = r->queue->queue,
-		.prefetch = (uint16_t)r->queue->prefetch,
+		.prefetch = (uint16_t)r->prefetch,
 		.tag_prefix = arena_printf(&r->arena, "pawl-%s-%d", r->host, (int)getpid()),
 		.dead_letters = r->queue->declare,
 	};
 	topology_of_queue(r->queue, &r->arena, &declare, &r->consumer_options.declare_count);
 	r->consumer_options.declare = declare;
 	r->consumer = amqp_consumer_new(r->loop, &r->consumer_options, &consumer_events, r);
+}
+
+/*
+ * Messages that take long one by one are better left with the broker, for others: so much is handed
+ * out ahead as their slots can begin soon. What handlers are is known when a slot is ready. Until one
+ * has spoken nothing can be done with a message; after a second it is opened all the same, because
+ * publishers count on queues and bindings.
+ */
+void
+runner_slot_spoke(struct runner *r, bool ready)
+{
+	unsigned most = 2 * r->queue->slots;
+	bool single = ready;
+
+	if (r->opened || ending(r))
+		return;
+	for (size_t i = 0; i < r->queue->handler_count; i++)
+		single = single && (r->handlers[i].config->ignore || r->handlers[i].single);
+	if (single && r->queue->prefetch_derived && r->prefetch > most)
+		r->prefetch = most;
+	open_consumer(r);
+}
+
+static void
+opening_waited(void *runner)
+{
+	runner_slot_spoke(runner, false);
 }
 
 static void
@@ -559,13 +588,15 @@ runner_run(const struct runner_options *options)
 	loop_timer_init(&r.deadline, r.loop, deadline_passed, &r);
 	loop_timer_init(&r.no_slot, r.loop, no_slot_can_work, &r);
 	loop_timer_init(&r.breaker.over, r.loop, breaker_over, &r);
+	r.prefetch = r.queue->prefetch;
+	loop_timer_init(&r.opening, r.loop, opening_waited, &r);
 	loop_timer_init(&r.outliers, r.loop, deliveries_look_at_outliers, &r);
 	if (options->control_fd >= 0)
 		r.control = loop_watch(r.loop, options->control_fd, LOOP_READ, on_control, &r);
 	runner_dead_init(&r);
 	runner_slots_start(&r);
 	loop_timer_set_ms(&r.no_slot, RUNNER_NO_SLOT_MS);
-	open_consumer(&r);
+	loop_timer_set_ms(&r.opening, OPENING_MS);
 	if (options->control_fd < 0)
 		notify_systemd("READY=1\nSTATUS=queue %s", options->queue->name);
 	tick(&r);

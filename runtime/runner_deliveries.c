@@ -321,7 +321,7 @@ deliveries_look_at_outliers(void *arg)
 {
 	struct runner *r = arg;
 	struct delivery_ring *ring = &r->ring;
-	bool full = ring->unsettled + ring->done >= r->queue->prefetch;
+	bool full = ring->unsettled + ring->done >= r->prefetch;
 
 	if ((full && runner_has_idle_slot(r)) ||
 	    clock_ms_between(ring->moved, loop_now(r->loop)) >= PREFIX_STUCK_MS)

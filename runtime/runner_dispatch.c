@@ -245,6 +245,13 @@ suspicious(const struct delivery *d)
 	return d != NULL && (d->flags & DELIVERY_ALONE) != 0;
 }
 
+/* Whoever comes behind it would wait, perhaps long, while another slot is free. */
+static bool
+single(const struct runner *r, const struct delivery *d)
+{
+	return r->handlers[d->handler].single;
+}
+
 /* The slot's own messages and the shared ones, as they arrived. */
 static struct delivery_queue *
 next_queue(struct runner_slot *s, size_t shared_left)
@@ -277,17 +284,18 @@ fill_batch(struct runner_slot *s, struct batch *b, size_t shared_most)
 	b->written = 0;
 	while (BATCH_COUNT(b) < most && (q = next_queue(s, shared_most)) != NULL) {
 		struct delivery *d = q->head;
-		bool alone = suspicious(d), fits = b->bytes + d->message.size <= RUNNER_BATCH_BYTES;
+		bool alone = suspicious(d), last = alone || single(r, d);
+		bool fits = b->bytes + d->message.size <= RUNNER_BATCH_BYTES;
 
-		if (BATCH_COUNT(b) > 0 && (alone || !fits))
+		if (BATCH_COUNT(b) > 0 && (last || !fits))
 			break;
 		batch_add(b, delivery_queue_pop(q));
 		if (q == &r->shared)
 			shared_most--;
-		if (alone) {
+		if (alone)
 			b->head.batch.flags = FRAME_BATCH_ALONE;
+		if (last)
 			break;
-		}
 	}
 	b->head.frame = (struct frame_header){
 		.size = (uint32_t)(sizeof(b->head.batch) + b->bytes),
@@ -310,6 +318,7 @@ wants_batch(struct runner_slot *s, size_t shared_most)
 	if (s->flying == 0)
 		return true;
 	if (s->behind || s->flying == RUNNER_SLOT_BATCHES || suspicious(q->head) ||
+	    single(r, q->head) || single(r, s->batches[0]->members[0]) ||
 	    (s->batches[0]->head.batch.flags & FRAME_BATCH_ALONE) != 0)
 		return false;
 	return count >= (r->queue->batch + 1) / 2 || bytes >= RUNNER_BATCH_BYTES / 2;

@@ -29,6 +29,7 @@ enum {
 	RUNNER_NO_SLOT_MS = 10000,		/* no slot can work for so long: give the deliveries back */
 	RUNNER_DRAINED_MS = 3000,		/* --drain: consuming, nothing in hand and nothing delivered for so long = empty */
 	RUNNER_SERIALIZE_MS = 60000,		/* after a deadlock, all slots of the queue take its lock first */
+	RUNNER_BUSY_MS = 500,			/* another one has a message with the same key */
 	RUNNER_SNOOZE_MS = 1000,		/* PAWL_SNOOZE without a delay of its own */
 	RUNNER_ENVIRONMENT_FIRST_MS = 1000, RUNNER_ENVIRONMENT_MOST_MS = 60000,	/* held after the environment failed it alone */
 	RUNNER_ENVIRONMENT_DEAD = 5,		/* so often, while others were done in between: dead letter "environment" */
@@ -181,7 +182,12 @@ struct dead_reason {			/* each reason is complained about by itself; the last pl
 	struct log_complaint complaint;
 };
 
-struct runner_handler { const struct config_handler *config; struct stats_handler *stats; char *version; };
+struct runner_handler {
+	const struct config_handler *config;
+	struct stats_handler *stats;
+	char *version;			/* as a slot said; NULL: none was ready yet */
+	bool single;			/* reads or acts outside: one message at a time in a slot */
+};
 
 struct runner_breaker {			/* the schema does not fit the statements: no message is to blame */
 	unsigned row;			/* dead letters of class 42 since anything else */
@@ -203,6 +209,9 @@ struct runner {
 	struct amqp_conn_options connection;
 	struct amqp_consumer_options consumer_options;
 	struct amqp_consumer *consumer;	/* NULL: gone for good */
+	unsigned prefetch;
+	bool opened;			/* the consumer was made */
+	struct loop_timer opening;
 	bool cancelling, cancelled;	/* asked for; and done */
 	bool was_consuming;		/* from now on a new channel is a reconnect */
 	bool retired;			/* by a newer runner: the page's gauges are its */
@@ -249,6 +258,7 @@ struct runner {
 };
 
 /* runner.c */
+void	runner_slot_spoke(struct runner *, bool ready) ATTR_NONNULL;	/* a slot has answered to SETUP; ready: with its handlers' kinds */
 void	runner_slots_changed(struct runner *) ATTR_NONNULL;	/* slots_ready went from or to 0 */
 bool	runner_hands_out(const struct runner *) ATTR_NONNULL;	/* deliveries go to slots; else they go back to the broker */
 void	runner_breaker_done(struct runner *) ATTR_NONNULL;	/* a message was done */

@@ -192,6 +192,10 @@ unapplied(struct runner *r, struct delivery *d, const struct frame_outcome *o, b
 {
 	char text[256];
 
+	if ((o->flags & FRAME_OUTCOME_BUSY) != 0) {
+		runner_hold(r, d, RUNNER_BUSY_MS);
+		return;
+	}
 	if ((o->flags & FRAME_OUTCOME_MAYBE) != 0)
 		d->flags |= DELIVERY_MAYBE;
 	if ((o->flags & FRAME_OUTCOME_LOST_SESSION) != 0 && alone) {
@@ -278,7 +282,7 @@ take_outcomes(struct runner_slot *s, struct batch *b, const struct frame_result 
 		struct delivery *d = b->members[i];
 
 		if (o->outcome == OUTCOME_UNAPPLIED) {
-			again++;
+			again += (o->flags & FRAME_OUTCOME_BUSY) == 0;
 			unapplied(r, d, o, alone, shorten(frame_result_text(result, o->text),
 			    RUNNER_TEXT_MAX / 2));
 		} else {

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 
 #include "common/slot_setup.h"
+#include <pawl/handler.h>
+
 #include "runtime/runner_internal.h"
 
 enum {
@@ -139,6 +141,7 @@ take_versions(struct runner *r, const struct slot_answer *a)
 	for (size_t i = 0; i < a->handler_count; i++) {
 		struct runner_handler *h = &r->handlers[i];
 
+		h->single = a->handlers[i].kind != PAWL_EFFECTS;
 		if (h->version != NULL && strcmp(h->version, a->handlers[i].version) == 0)
 			continue;
 		free(h->version);
@@ -173,6 +176,8 @@ answered(struct runner_slot *s, enum frame_type type, struct slice payload)
 		log_recovered(&r->slot_refused, "slots can work again");
 		runner_slot_set_state(s, SLOT_READY);
 	}
+	if (!s->hostile)
+		runner_slot_spoke(r, type == FRAME_READY);
 	if (s->state != SLOT_STARTING)
 		runner_slot_watch(s);
 }

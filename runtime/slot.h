@@ -47,6 +47,8 @@ int	slot_run(struct slot *, int fd, struct desk *) ATTR_MUST_CHECK ATTR_NONNULL;
 /* slot_work.c: a BATCH frame is in frames.in: does it, and appends the RESULT. -1: the database
  * failed (error). */
 int	slot_work(struct slot *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
+/* Calls the handler of a message, with the desk saying so; then it is pending, or failed. */
+void	slot_work_call(struct slot *, const struct slot_batch *, struct slot_message *) ATTR_NONNULL;
 bool	slot_work_ahead(const struct slot *) ATTR_NONNULL;	/* it was sent before the batch before it was answered */
 void	slot_work_unapplied(struct slot *) ATTR_NONNULL;	/* appends a RESULT that says: none of it was done */
 #endif

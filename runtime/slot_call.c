@@ -316,7 +316,7 @@ slot_call_body(struct pawl_call *call)
 /* ---- recording */
 
 static struct slot_effect *
-record(struct slot_call *c, const char *text, const char *const *values, size_t n)
+make(struct slot_call *c, const char *text, const char *const *values, size_t n)
 {
 	const char *refusal;
 	struct slot_statement *statement = slot_statements_get(c->statements, text, &refusal);
@@ -342,9 +342,31 @@ record(struct slot_call *c, const char *text, const char *const *values, size_t 
 	effect->n = (int)n;
 	for (size_t i = 0; i < n; i++)
 		effect->values[i] = text_keep(c, values[i]);
+	return effect;
+}
+
+static struct slot_effect *
+record(struct slot_call *c, const char *text, const char *const *values, size_t n)
+{
+	struct slot_effect *effect = make(c, text, values, n);
+
+	if (effect == NULL)
+		return NULL;
 	*c->effects_end = effect;
 	c->effects_end = &effect->next;
 	return effect;
+}
+
+static bool
+is_statement(struct slot_call *c, const char *const *text_and_params, size_t n)
+{
+	if (c->failed)
+		return false;
+	if (n > 0 && n - 1 <= PARAMS_MAX && text_and_params != NULL && text_and_params[0] != NULL)
+		return true;
+	fail(c, OUTCOME_REJECT, "bad_statement",
+	    "the handler gives a statement without a text, or with too many parameters");
+	return false;
 }
 
 void
@@ -352,14 +374,8 @@ slot_call_sql(struct pawl_call *call, const char *const *text_and_params, size_t
 {
 	struct slot_call *c = call_of(call);
 
-	if (c->failed)
-		return;
-	if (n == 0 || n - 1 > PARAMS_MAX || text_and_params == NULL || text_and_params[0] == NULL) {
-		fail(c, OUTCOME_REJECT, "bad_statement",
-		    "the handler records a statement without a text, or with too many parameters");
-		return;
-	}
-	c->last_sql = record(c, text_and_params[0], text_and_params + 1, n - 1);
+	if (is_statement(c, text_and_params, n))
+		c->last_sql = record(c, text_and_params[0], text_and_params + 1, n - 1);
 }
 
 void
@@ -384,11 +400,37 @@ slot_call_expect(struct pawl_call *call, int64_t rows, enum pawl_verdict verdict
 const struct pawl_rows *
 slot_call_query(struct pawl_call *call, const char *const *text_and_params, size_t n)
 {
-	(void)text_and_params;
-	(void)n;
-	fail(call_of(call), OUTCOME_REJECT, "no_query",
-	    "the handler queries, but its kind is EFFECTS: it decides by the message alone");
-	return NULL;
+	struct slot_call *c = call_of(call);
+	struct slot_effect *query;
+
+	if (c->ask == NULL) {
+		fail(c, OUTCOME_REJECT, "no_query",
+		    "the handler queries, but its kind is EFFECTS: it decides by the message alone");
+		return NULL;
+	}
+	if (!is_statement(c, text_and_params, n))
+		return NULL;
+	query = make(c, text_and_params[0], text_and_params + 1, n - 1);
+	return query == NULL ? NULL : c->ask(c->ask_arg, query);
+}
+
+void
+slot_call_stop(struct slot_call *c, enum outcome outcome, const char *code, const char *text)
+{
+	if (c->failed)
+		return;
+	c->failed = true;
+	c->outcome = outcome;
+	c->code = code;
+	c->text = text;
+}
+
+void
+slot_call_sent(struct slot_call *c)
+{
+	c->message->effects = NULL;
+	c->effects_end = &c->message->effects;
+	c->last_sql = NULL;
 }
 
 void
@@ -508,6 +550,12 @@ void
 slot_call_again_after(struct pawl_call *call, int64_t ms)
 {
 	call_of(call)->delay_ms = ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+int
+slot_call_failed(struct pawl_call *call)
+{
+	return call_of(call)->failed;
 }
 
 /* ---- texts */

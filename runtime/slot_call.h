@@ -24,6 +24,9 @@ struct slot_call {
 	struct slice frame;			/* of the batch: texts in there need no copy */
 	char *texts, *texts_at, *texts_end;	/* block of the arena that texts are cut from */
 	struct buf scratch;
+	/* Answers queries; NULL: there are none in this kind. A failure ends in slot_call_stop(). */
+	const struct pawl_rows *(*ask)(void *arg, struct slot_effect *query);
+	void *ask_arg;
 
 	/* of one call */
 	const struct slot_handler *handler;
@@ -48,6 +51,10 @@ void	slot_call_begin_batch(struct slot_call *, struct slice frame) ATTR_NONNULL;
  * the caller. */
 void	slot_call_begin(struct slot_call *, const struct slot_handler *, struct slot_message *) ATTR_NONNULL;
 void	slot_call_finish(struct slot_call *, enum pawl_verdict) ATTR_NONNULL;
+/* For ask(). stop: the handler gets nothing more, and this is what its message ends in. sent: what was recorded so far is done;
+ * message->effects begins anew. */
+void	slot_call_stop(struct slot_call *, enum outcome, const char *code, const char *text);
+void	slot_call_sent(struct slot_call *) ATTR_NONNULL;
 
 /* The members of struct pawl_host that take a call. */
 const char *slot_call_field(struct pawl_call *, const char *pointer, int required);
@@ -64,6 +71,7 @@ void	slot_call_emit_delay(struct pawl_call *, int64_t ms);
 void	slot_call_reply(struct pawl_call *, const char *content_type, const void *body, size_t size);
 enum pawl_verdict slot_call_fail(struct pawl_call *, enum pawl_verdict, const char *code, const char *fmt, ...) ATTR_PRINTF(4, 5);
 void	slot_call_again_after(struct pawl_call *, int64_t ms);
+int	slot_call_failed(struct pawl_call *);
 const char *slot_call_format(struct pawl_call *, const char *fmt, ...) ATTR_PRINTF(2, 3);
 const char *slot_call_quote(struct pawl_call *, const char *text);
 const char *slot_call_bytes(struct pawl_call *, const void *data, size_t size);

@@ -141,17 +141,6 @@ load(struct slot_handlers *h, struct slot_handler *handler)
 	return handler_is_good(h, handler, p) ? p : NULL;
 }
 
-static const char *
-kind_text(enum pawl_kind kind)
-{
-	switch (kind) {
-	case PAWL_EFFECTS: return "EFFECTS";
-	case PAWL_READS: return "READS";
-	case PAWL_EXTERNAL: return "EXTERNAL";
-	}
-	return "of an unknown number";
-}
-
 static void
 start(struct slot_handlers *h, struct slot_handler *handler)
 {
@@ -170,10 +159,11 @@ start(struct slot_handlers *h, struct slot_handler *handler)
 	}
 	handler->started = true;
 	slot_config_report_unread(&config);
-	if (handler->kind != PAWL_EFFECTS)
+	if ((unsigned)handler->kind > PAWL_EXTERNAL)
 		slot_handlers_error(h, handler, NULL,
-		    "cannot use handler \"%s\": kind %s is not supported by this version",
-		    handler->handler->name, kind_text(handler->kind));
+		    "cannot use handler \"%s\": its kind is %d, and there are PAWL_EFFECTS (%d),"
+		    " PAWL_READS (%d), PAWL_EXTERNAL (%d)", handler->handler->name,
+		    (int)handler->kind, PAWL_EFFECTS, PAWL_READS, PAWL_EXTERNAL);
 }
 
 void

@@ -21,6 +21,7 @@ const struct pawl_host slot_host = {
 	.reply = slot_call_reply,
 	.fail = slot_call_fail,
 	.again_after = slot_call_again_after,
+	.failed = slot_call_failed,
 	.format = slot_call_format,
 	.quote = slot_call_quote,
 	.bytes = slot_call_bytes,

@@ -11,6 +11,9 @@
 
 #define CLAIM "insert into pawl.inbox (consumer, message_id) select $1, unnest($2::text[])"
 
+/* Two that do one key at the same time both act outside. Other keys with that hash only wait. */
+#define KEY_LOCK "pg_catalog.hashtextextended('pawl.key:' || $1::text || ':' || $2::text, 0)"
+
 static const char *const own_text[OWN_COUNT] = {
 	[OWN_BEGIN] = "begin isolation level read committed",
 	[OWN_PID] = "select pg_catalog.pg_backend_pid()",
@@ -22,13 +25,17 @@ static const char *const own_text[OWN_COUNT] = {
 	[OWN_DURABLE] = "select pg_catalog.set_config('synchronous_commit', 'on', true)"
 	    " where pg_catalog.current_setting('synchronous_commit') = 'off'",
 	[OWN_COMMIT] = "commit",
+	[OWN_BEGIN_READ] = "begin isolation level read committed read only",
+	[OWN_KNOWN] = "select exists (select from pawl.inbox where consumer = $1 and message_id = $2)",
+	[OWN_TRY_KEY] = "select pg_catalog.pg_try_advisory_lock(" KEY_LOCK ")",
+	[OWN_UNLOCK_KEY] = "select pg_catalog.pg_advisory_unlock(" KEY_LOCK ")",
 };
 
 static void
 queue_own(struct slot_statements *s)
 {
 	for (size_t i = 0; i < OWN_COUNT; i++)
-		if ((i != OWN_CLAIM && i != OWN_CLAIM_NEW) || s->claims)
+		if ((i != OWN_CLAIM && i != OWN_CLAIM_NEW && i != OWN_KNOWN) || s->claims)
 			slot_statements_want(s, &s->own[i]);
 }
 

@@ -14,7 +14,8 @@
 
 enum { SLOT_STATEMENTS_KEPT = 256, SLOT_STATEMENTS_RECENT = 64 };
 
-enum slot_own { OWN_BEGIN, OWN_PID, OWN_LOCK, OWN_CLAIM, OWN_CLAIM_NEW, OWN_WITNESS, OWN_DURABLE, OWN_COMMIT, OWN_COUNT };	/* the slot's own; no claims with dedup = "none" */
+enum slot_own { OWN_BEGIN, OWN_PID, OWN_LOCK, OWN_CLAIM, OWN_CLAIM_NEW, OWN_WITNESS, OWN_DURABLE, OWN_COMMIT,
+	OWN_BEGIN_READ, OWN_KNOWN, OWN_TRY_KEY, OWN_UNLOCK_KEY, OWN_COUNT };	/* the slot's own; those about the inbox not with dedup = "none" */
 
 enum slot_statement_state {
 	STATEMENT_NEW,			/* not known to this session */

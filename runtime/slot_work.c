@@ -5,6 +5,7 @@
  * running, for the runner's watch and for the charge if this process dies of it.
  */
 #include "runtime/slot.h"
+#include "runtime/slot_alone.h"
 #include "runtime/slot_crash.h"
 
 #include <sys/stat.h>
@@ -178,6 +179,33 @@ check_process(const struct slot *s)
 }
 
 static void
+call_handler(struct slot *s, const struct slot_handler *handler, struct slot_message *m)
+{
+	enum pawl_verdict verdict;
+
+	fill_view(s, m, &s->call.view);
+	slot_call_begin(&s->call, handler, m);
+	(void)fault_hit("slot.in_handler");
+	verdict = handler->handler->handle(handler->self, &s->call.call, &s->call.view);
+	check_process(s);
+	m->pending = false;
+	slot_call_finish(&s->call, verdict);
+}
+
+void
+slot_work_call(struct slot *s, const struct slot_batch *b, struct slot_message *m)
+{
+	struct clock_mono before = clock_mono_now(), after;
+
+	desk_message(s->desk, (size_t)(m - b->messages), before);
+	desk_phase(s->desk, DESK_HANDLING, before);
+	call_handler(s, &s->handlers.list[m->in->handler], m);
+	after = clock_mono_now();
+	desk_phase(s->desk, DESK_DATABASE, after);
+	m->handle_us = (uint32_t)((after.ns - before.ns) / 1000);
+}
+
+static void
 handle_messages(struct slot *s, struct slot_batch *b)
 {
 	struct clock_mono before = clock_mono_now(), after;
@@ -189,17 +217,15 @@ handle_messages(struct slot *s, struct slot_batch *b)
 	for (size_t i = 0; i < b->count; i++) {
 		struct slot_message *m = &b->messages[i];
 		const struct slot_handler *handler = &s->handlers.list[m->in->handler];
-		enum pawl_verdict verdict;
 
 		desk_message(s->desk, i, before);
 		if (!find_key(s, m) || !check_texts(s, m))
 			continue;
-		fill_view(s, m, &s->call.view);
-		slot_call_begin(&s->call, handler, m);
-		(void)fault_hit("slot.in_handler");
-		verdict = handler->handler->handle(handler->self, &s->call.call, &s->call.view);
-		check_process(s);
-		slot_call_finish(&s->call, verdict);
+		if (handler->kind != PAWL_EFFECTS) {
+			m->alone = true;
+			continue;
+		}
+		call_handler(s, handler, m);
 		after = clock_mono_now();
 		m->handle_us = (uint32_t)((after.ns - before.ns) / 1000);
 		before = after;
@@ -271,6 +297,7 @@ slot_work(struct slot *s, struct pg_error *error)
 	handle_messages(s, &b);
 	start = clock_mono_now();
 	status = slot_transaction_run(&s->transaction, &b, error);
+	status = slot_alone_run(s, &b, status, error);
 	b.database_us = (clock_mono_now().ns - start.ns) / 1000;
 	(void)fault_hit("slot.before_result");
 	put_result(s, &b);

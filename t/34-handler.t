@@ -101,6 +101,19 @@ field_is('{"a":1,"b":2,"c":{"x":1,"x":2},"d":"\u0000"}', '/b', '2', 'double keys
 	is(length($seen[0]) . " $seen[1] " . length($seen[2]), '100000 1 100002', 'long texts');
 }
 
+# Walking over headers, and over the keys of a group
+{
+	my ($out, @seen) = look('x', [ 'headers' ], { 'h.a' => '1', 'h.b' => '' });
+	my %walk = map { @$_ } $db->query("select what, coalesce(value, 'null') from seen where key = 'm$serial'");
+	is_deeply([ sort keys %walk ], [ 'a', 'b', 'script' ], 'all headers have a name');
+	is($walk{a} . '|' . $walk{b}, '1|', 'and a value');
+	my $grouped = Pawl::Slot->new(conninfo => $db->conninfo, consumer => 'g')->handler(script => Pawl::Slot::script_handler(),
+		{ 'group.Accept' => 'x', 'group.b.deep' => 1, 'group.c' => 2 });
+	($out) = $grouped->batch($grouped->ready, { id => 'group', body => 'members' });
+	is($db->value("select value from seen where key = 'group'"), 'Accept=x;b=(group);c=2;', 'the members of a group, in their order');
+	$grouped->finish;
+}
+
 # Emits
 sub events { return map { { seq => $_->[0], at => $_->[1], aid => $_->[2], type => $_->[3], payload => $_->[4], headers => JSON::PP::decode_json($_->[5]), due => $_->[6] } }
 	$db->query('select seq, aggregatetype, aggregateid, type, payload, headers, extract(epoch from not_before - created_at) from pawl.outbox order by seq') }

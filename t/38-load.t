@@ -61,7 +61,7 @@ refused('a newer minor', qr/it was built for handler ABI 1\.3, and this is 1\.0/
 refused('a smaller struct', qr/its pawl_handler has 56 bytes, and ABI 1\.0 has 64/, patched('small', 56, 1, 0));
 refused('hardly any struct', qr/cannot use/, patched('tiny', 8, 1, 0));
 is(answer('', [ h => patched('larger', 128, 1, 0) ])->{is}, 'ready', 'a larger struct is good');
-refused('kind READS', qr/cannot use handler "script": kind READS is not supported by this version/, $script, { kind => 'reads' });
+refused('an unknown kind', qr/cannot use handler "script": its kind is 9, and there are PAWL_EFFECTS/, $script, { kind => 'nonsense' });
 
 # start() and the configuration
 refused('start fails and says why', qr/^pawl\.conf:11: queues\.q\.handlers\.h\.config\.fail: not today$/m, $script, { fail => 'not today' });

@@ -5,10 +5,13 @@
  *   sql TEXT PARAM ...    expect ROWS VERDICT CODE    emit AGGREGATETYPE AGGREGATEID TYPE PAYLOAD    emit_header NAME VALUE    emit_delay MS
  *   field|field_if|json|header|bytes|quote NAME    insert into seen (key, what, value) what came of it
  *   body, view            the same with the whole body, and with the properties
+ *   rows TEXT PARAM ...   a query; the same with each value that it gives, and with "rows" and "columns"
+ *   headers, members PATH the same with each header; with each key of a group of the settings, as start() saw it
+ *   act FILE              appends the key, as one that acts outside would (act_unless_failed: asks first);  until FILE: waits for it
  *   fail VERDICT CODE TEXT    again_after MS    return VERDICT    query TEXT    reply TEXT    log LEVEL TEXT
  *   crash, hang, exit     as bad handlers do
  *
- * "\N" is NULL. Settings: name, number, wait (a duration), list; statement; kind; fail = "text" makes start() fail.
+ * "\N" is NULL. Settings: name, number, wait (a duration), list, group; statement; kind; fail = "text" makes start() fail.
  */
 #include <pawl/handler.h>
 
@@ -19,6 +22,7 @@
 #include <unistd.h>
 
 enum { FIELDS_MOST = 64 };
+static char members[256];		/* of the group "group" */
 
 static void
 see(struct pawl_call *call, const struct pawl_message *msg, const char *what, const char *value)
@@ -96,6 +100,34 @@ step(struct pawl_call *call, const struct pawl_message *msg, const char *const *
 		return 1;
 	} else if (strcmp(name, "query") == 0) {
 		(void)PAWL_QUERY(call, a);
+	} else if (strcmp(name, "rows") == 0) {
+		const struct pawl_rows *rows = pawl_query(call, fields + 1, count - 1);
+
+		if (rows != NULL) {
+			see(call, msg, "rows", pawl_format(call, "%d", rows->rows));
+			see(call, msg, "columns", pawl_format(call, "%d", rows->columns));
+			for (int i = 0; i < rows->rows * rows->columns; i++)
+				see(call, msg, "value", pawl_value(rows, 0, i));
+		}
+	} else if (strcmp(name, "act_unless_failed") == 0) {
+		return pawl_failed(call) ? 0 : step(call, msg, (const char *const[]){ "act", a }, 2, verdict);
+	} else if (strcmp(name, "headers") == 0) {
+		const char *header, *value;
+
+		for (size_t i = 0; (header = pawl_header_at(call, i, &value)) != NULL; i++)
+			see(call, msg, header, value);
+	} else if (strcmp(name, "members") == 0) {
+		see(call, msg, "members", members);
+	} else if (strcmp(name, "act") == 0) {
+		FILE *file = fopen(a, "a");
+
+		if (file != NULL) {
+			(void)fprintf(file, "%s\n", msg->key);
+			(void)fclose(file);
+		}
+	} else if (strcmp(name, "until") == 0) {
+		while (access(a, F_OK) != 0)
+			(void)usleep(1000);
 	} else if (strcmp(name, "reply") == 0) {
 		pawl_reply(call, "text/plain", a, strlen(a));
 	} else if (strcmp(name, "log") == 0) {
@@ -136,7 +168,7 @@ static int
 start(const struct pawl_config *cfg, void **self)
 {
 	const char *fail = pawl_config_string(cfg, "fail", NULL), *statement = pawl_config_string(cfg, "statement", NULL);
-	const char *kind = pawl_config_string(cfg, "kind", "effects");
+	const char *kind = pawl_config_string(cfg, "kind", "effects"), *member;
 	int status = 0, count = pawl_config_count(cfg, "list");
 
 	(void)self;
@@ -149,8 +181,18 @@ start(const struct pawl_config *cfg, void **self)
 	(void)pawl_config_string(cfg, "name", "");
 	(void)pawl_config_int(cfg, "number", 0);
 	(void)pawl_config_ms(cfg, "wait", 0);
-	if (strcmp(kind, "reads") == 0)
-		(void)pawl_config_kind(cfg, PAWL_READS);
+	if (strcmp(kind, "effects") != 0)
+		(void)pawl_config_kind(cfg, strcmp(kind, "reads") == 0 ? PAWL_READS :
+		    strcmp(kind, "external") == 0 ? PAWL_EXTERNAL : (enum pawl_kind)9);
+	for (int i = 0; (member = pawl_config_member(cfg, "group", i)) != NULL; i++) {
+		char path[64];
+		size_t len = strlen(members);
+
+		(void)snprintf(path, sizeof(path), "group.%s", member);
+		(void)snprintf(members + len, sizeof(members) - len, "%s=%s;", member, pawl_config_string(cfg, path, "(group)"));
+		(void)snprintf(path, sizeof(path), "group.%s.deep", member);
+		(void)pawl_config_string(cfg, path, "");
+	}
 	if (statement != NULL)
 		status |= pawl_config_statement(cfg, "statement", statement);
 	if (fail != NULL && strcmp(fail, "silent") == 0)
