@@ -101,11 +101,19 @@ struct slice frame_result_text(const struct frame_result *, struct frame_text);	
 
 /* fd 4, a memfd: slot writes, runner reads, but for serialize_until_ns. Both treat it as a hint, never as truth about memory. */
 enum desk_phase { DESK_STARTING, DESK_IDLE, DESK_HANDLING, DESK_DATABASE, DESK_WAITING };
+enum { DESK_REPORT_MAX = 2048 };
+/* The runner asks a slot for its last words with SIGXCPU, and kills it in any case a moment later. */
 struct desk {
 	_Atomic uint32_t phase;
 	_Atomic uint32_t index;			/* message of the batch that is being handled */
 	_Atomic uint64_t batch;
 	_Atomic int64_t since_ns;		/* CLOCK_MONOTONIC; start of handle() */
 	_Atomic int64_t serialize_until_ns;	/* runner writes: batches take the queue's advisory lock first until then */
+	/* The last words of a slot that crashes or calls exit(), as far as it got: one line,
+	 * "SIGSEGV at address 0x8; #0 handler.so+0x1199 name; #1 ...", innermost first. */
+	_Alignas(64) _Atomic uint32_t report_len;
+	char report[DESK_REPORT_MAX];
 };
+/* A copy for people, cut to size and terminated: anything but printable ASCII becomes '?'. "" if there is none. Its length. */
+size_t	desk_report(const struct desk *, char *text, size_t size) ATTR_NONNULL;
 #endif

@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "util/log.h"
 #include "util/spawn.h"
@@ -323,11 +325,14 @@ slot_run(struct slot *s, int fd, struct desk *desk)
 {
 	struct log_context queue = { NULL, "queue", NULL }, number = { &queue, "slot", NULL };
 	char number_text[16];
+	struct stat st;
 	int status;
 
 	memset(s, 0, sizeof(*s));
 	slot_frames_init(&s->frames, fd);
 	s->desk = desk;
+	s->pid = getpid();
+	s->socket = fstat(fd, &st) == 0 ? st.st_ino : 0;
 	buf_init(&s->setup_bytes);
 	if (read_setup(s) != 0)
 		return EX_OK;

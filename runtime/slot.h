@@ -8,6 +8,7 @@
  */
 #ifndef PAWL_RUNTIME_SLOT_H
 #define PAWL_RUNTIME_SLOT_H
+#include <sys/types.h>
 #include "common/envelope.h"
 #include "common/slot_setup.h"
 #include "runtime/slot_call.h"
@@ -20,6 +21,8 @@
 struct slot {
 	struct slot_frames frames;
 	struct desk *desk;
+	pid_t pid;			/* a handler's fork() may come back as another */
+	ino_t socket;			/* what frames.fd is */
 	struct buf setup_bytes;		/* what setup's texts point into */
 	struct arena setup_arena;
 	struct slot_setup setup;
