@@ -3,19 +3,12 @@
  */
 #include "common/check.h"
 
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdint.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
+#include <stdarg.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include "common/program.h"
-#include "common/slot_setup.h"
-#include "util/clock.h"
+#include "common/slot_client.h"
 #include "util/spawn.h"
 
 enum {
@@ -27,10 +20,9 @@ enum {
 struct check {				/* one queue */
 	const struct config *config;
 	const struct config_queue *queue;
-	pid_t pid;			/* 0: not started */
-	int fd;
+	bool strict;
+	struct slot_client slot;
 	struct clock_mono deadline;
-	struct buf answer;
 	struct arena arena;
 	int status;			/* exit status so far */
 };
@@ -46,125 +38,33 @@ complain(struct check *c, int status, const char *fmt, ...)
 	fprintf(stderr, "%s:%d: queues.%s: %s\n", c->queue->file, c->queue->line, c->queue->name,
 	    arena_vprintf(&c->arena, fmt, ap));
 	va_end(ap);
-	c->status = status;
-}
-
-static int
-send_setup(struct check *c)
-{
-	struct slot_setup_options options = { .host = "check",
-		.log_level = LOG_LEVEL_ERROR,
-		.log_format = c->config->log_format,
-		.check = true };
-	struct frame_header head = { .type = FRAME_SETUP, .magic = FRAME_MAGIC };
-	struct buf out = BUF_INIT;
-	size_t sent = 0;
-
-	buf_append(&out, &head, sizeof(head));
-	slot_setup_put(&out, c->queue, &options);
-	head.size = (uint32_t)(out.len - sizeof(head));
-	memcpy(out.data, &head, sizeof(head));
-	while (sent < out.len) {
-		ssize_t n = send(c->fd, out.data + sent, out.len - sent, MSG_NOSIGNAL);
-
-		if (n > 0)
-			sent += (size_t)n;
-		else if (n < 0 && errno != EINTR)
-			break;
-	}
-	size_t left = out.len - sent;
-
-	explicit_bzero(out.data, out.len);	/* the connection string may hold a password */
-	buf_release(&out);
-	return left == 0 ? 0 : -1;
+	if (status != EX_OK)
+		c->status = status;
 }
 
 static void
 start(struct check *c)
 {
-	const char *program = program_libexec(&c->arena, "pawl-slot"), *step = "socketpair";
-	const char *const argv[] = { "pawl-slot", c->queue->name, NULL };
-	int ends[2] = { -1, -1 }, desk = -1;
+	const struct slot_setup_options options = { .host = "check",
+		.log_level = LOG_LEVEL_ERROR,
+		.log_format = c->config->log_format,
+		.check = true };
+	char error[1024];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		goto failed;
-	step = "make a desk";
-	desk = memfd_create("pawl-desk", MFD_CLOEXEC);
-	if (desk < 0 || ftruncate(desk, sizeof(struct desk)) < 0)
-		goto failed;
-
-	const struct spawn_fd fds[] = { { ends[1], FRAME_SOCKET_FD }, { desk, FRAME_DESK_FD } };
-	struct spawn_options options = { .path = program,
-		.argv = argv,
-		.fds = fds,
-		.fd_count = ARRAY_SIZE(fds),
-		.memory_limit_bytes = c->queue->memory_limit_bytes,
-		.without = c->config->broker_variables };
-
-	c->pid = spawn_exec(&options, &step);
-	if (c->pid < 0)
-		goto failed;
-	close(desk);
-	close(ends[1]);
-	c->fd = ends[0];
 	c->deadline = clock_mono_after_ms(clock_mono_now(), ANSWER_MS);
-	(void)send_setup(c);		/* a slot that is gone says so when it is read from */
-	return;
-failed:
-	complain(c, EX_UNAVAILABLE, "could not start %s: %s: %s", program, step, strerror(errno));
-	c->pid = 0;
-	for (int i = 0; i < 2; i++)
-		if (ends[i] >= 0)
-			close(ends[i]);
-	if (desk >= 0)
-		close(desk);
-}
-
-/* The whole frame at 'at', or NULL. */
-static const struct frame_header *
-frame_at(const struct check *c, size_t at, struct frame_header *head)
-{
-	if (c->answer.len - at < sizeof(*head))
-		return NULL;
-	memcpy(head, c->answer.data + at, sizeof(*head));
-	return c->answer.len - at - sizeof(*head) >= head->size ? head : NULL;
-}
-
-/* Everything that the slot sends until it closes. false: not in time, or too much. */
-static bool
-receive(struct check *c)
-{
-	for (;;) {
-		int64_t left = clock_ms_between(clock_mono_now(), c->deadline);
-		struct pollfd p = { .fd = c->fd, .events = POLLIN };
-		int rc = left <= 0 ? 0 : poll(&p, 1, (int)left);
-
-		if (rc < 0 && errno == EINTR)
-			continue;
-		if (rc <= 0 || c->answer.len > ANSWER_MAX)
-			return false;
-
-		ssize_t n = read(c->fd, buf_reserve(&c->answer, 65536), 65536);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return true;	/* closed, or reset by its death */
-		c->answer.len += (size_t)n;
-		c->answer.data[c->answer.len] = '\0';
-	}
+	if (slot_client_start(&c->slot, c->queue, &options, c->config->broker_variables, error,
+		sizeof(error)) != 0)
+		complain(c, EX_UNAVAILABLE, "%s", error);
 }
 
 /* Its text, a line each; of a note that follows a READY the queue is said. true: it was an answer. */
 static bool
-show(struct check *c, const struct frame_header *head, size_t at)
+show(struct check *c, unsigned type, struct slice payload)
 {
 	struct slot_answer answer;
-	bool refused = head->type == FRAME_REFUSED;
+	bool refused = type == FRAME_REFUSED;
 
-	if (head->magic != FRAME_MAGIC || (head->type != FRAME_READY && !refused) ||
-	    slot_answer_get((struct slice){ c->answer.data + at, head->size }, &c->arena, &answer) <
-		0)
+	if ((type != FRAME_READY && !refused) || slot_answer_get(payload, &c->arena, &answer) < 0)
 		return false;
 	if (refused) {
 		size_t len = strlen(answer.text);
@@ -173,8 +73,7 @@ show(struct check *c, const struct frame_header *head, size_t at)
 		    len > 0 && answer.text[len - 1] == '\n' ? "" : "\n");
 		c->status = EX_CONFIG;
 	} else if (answer.text[0] != '\0') {
-		fprintf(stderr, "%s:%d: queues.%s: %s\n", c->queue->file,
-		    c->queue->line, c->queue->name, answer.text);
+		complain(c, c->strict ? EX_UNAVAILABLE : EX_OK, "%s", answer.text);
 	}
 	return true;
 }
@@ -182,24 +81,24 @@ show(struct check *c, const struct frame_header *head, size_t at)
 static void
 finish(struct check *c)
 {
-	struct frame_header head;
+	enum slot_client_status how;
+	struct slice payload;
+	unsigned type;
 	char text[128];
-	bool answered = false, in_time;
-	int status = 0;
+	bool answered = false;
+	int status;
 
-	if (c->pid == 0)
+	if (c->slot.pid == 0)
 		return;
-	in_time = receive(c);
-	if (!in_time)
-		kill(c->pid, SIGKILL);
-	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	close(c->fd);
-	for (size_t at = 0; frame_at(c, at, &head) != NULL; at += sizeof(head) + head.size)
-		answered |= show(c, &head, at + sizeof(head));
-	if (!in_time)
+	while ((how = slot_client_read(&c->slot, c->deadline, ANSWER_MAX, &type, &payload)) ==
+	    SLOT_CLIENT_FRAME)
+		answered |= show(c, type, payload);
+	/* Late or babbling: it is not waited for. */
+	status = slot_client_end(
+	    &c->slot, how == SLOT_CLIENT_CLOSED ? c->deadline : clock_mono_now());
+	if (how == SLOT_CLIENT_LATE)
 		complain(c, EX_CONFIG, "its handlers did not start within %d s", ANSWER_MS / 1000);
-	else if (!answered || WIFSIGNALED(status))
+	else if (!answered || how == SLOT_CLIENT_BAD || WIFSIGNALED(status))
 		complain(c, EX_CONFIG, "loading and starting its handlers failed: pawl-slot %s",
 		    spawn_status_text(status, text, sizeof(text)));
 }
@@ -216,8 +115,8 @@ count(const struct config *config, const char *file)
 	    config->outbox_count, config->outbox_count == 1 ? "" : "es");
 }
 
-int
-check_slots(const struct config *config, const struct config_queue *only)
+static int
+check_queues(const struct config *config, const struct config_queue *only, bool strict)
 {
 	const struct config_queue *queues = only == NULL ? config->queues : only;
 	size_t queue_count = only == NULL ? config->queue_count : 1;
@@ -230,8 +129,8 @@ check_slots(const struct config *config, const struct config_queue *only)
 		for (size_t j = 0; j < n; j++) {
 			checks[j] = (struct check){ .config = config,
 				.queue = &queues[i + j],
-				.fd = -1,
-				.answer = BUF_INIT,
+				.strict = strict,
+				.slot = SLOT_CLIENT_INIT,
 				.arena = ARENA_INIT };
 			start(&checks[j]);
 		}
@@ -239,7 +138,7 @@ check_slots(const struct config *config, const struct config_queue *only)
 			finish(&checks[j]);
 			if (status != EX_CONFIG && checks[j].status != EX_OK)
 				status = checks[j].status;
-			buf_release(&checks[j].answer);
+			slot_client_release(&checks[j].slot);
 			arena_release(&checks[j].arena);
 		}
 	}
@@ -247,7 +146,13 @@ check_slots(const struct config *config, const struct config_queue *only)
 }
 
 int
-check_file(const char *file, check_fn *more)
+check_slots(const struct config *config, const struct config_queue *only)
+{
+	return check_queues(config, only, false);
+}
+
+int
+check_file(const char *file, bool strict, check_fn *more)
 {
 	struct config *config = program_config(file);
 	bool good;
@@ -256,7 +161,7 @@ check_file(const char *file, check_fn *more)
 	if (config == NULL)
 		return EX_CONFIG;
 	good = more == NULL || more(config);
-	status = check_slots(config, NULL);
+	status = check_queues(config, NULL, strict);
 	if (!good)
 		status = EX_CONFIG;
 	if (status == EX_OK)

@@ -13,8 +13,9 @@
 /* What the caller checks besides: prints its errors; true: good. */
 typedef bool check_fn(const struct config *);
 
-/* The exit status: 0; EX_CONFIG (78); EX_UNAVAILABLE (69) when a slot could not be started. more: NULL for nothing. */
-int	check_file(const char *file, check_fn *more) ATTR_MUST_CHECK;
+/* The exit status: 0; EX_CONFIG (78); EX_UNAVAILABLE (69) when a slot could not be started. strict: also 69 when statements could not be
+ * checked. more: NULL for nothing. */
+int	check_file(const char *file, bool strict, check_fn *more) ATTR_MUST_CHECK;
 /* The slots' part alone, of a configuration that was read; quiet when all is good. only: this queue; NULL: all. */
 int	check_slots(const struct config *, const struct config_queue *only) ATTR_MUST_CHECK;
 #endif

@@ -204,3 +204,22 @@ outcome_text(enum outcome outcome)
 	_Static_assert(ARRAY_SIZE(text) == OUTCOME_COUNT, "a text for each outcome");
 	return (unsigned)outcome < OUTCOME_COUNT ? text[outcome] : "unknown";
 }
+
+size_t
+desk_report(const struct desk *desk, char *text, size_t size)
+{
+	size_t len = atomic_load_explicit(&desk->report_len, memory_order_acquire);
+
+	assert(size > 0);
+	if (len > DESK_REPORT_MAX)
+		len = DESK_REPORT_MAX;
+	if (len > size - 1)
+		len = size - 1;
+	for (size_t i = 0; i < len; i++) {
+		char c = ((const volatile char *)desk->report)[i];	/* it may change meanwhile */
+
+		text[i] = (char)(c < ' ' || c > '~' ? '?' : c);
+	}
+	text[len] = '\0';
+	return len;
+}

@@ -12,6 +12,7 @@
  *                    WAITING no database: nobody is charged; text says why. READY follows when it is back
  *                    REFUSED configuration or handler errors, all of them; the slot exits 78
  *                    RESULT  what became of each message of a batch
+ *                    TRIED   answers a BATCH of a dry run: two texts, what would be done as JSON, and for people
  *                    LOG is not a frame: slots write to stderr
  */
 #ifndef PAWL_COMMON_FRAME_H
@@ -26,7 +27,7 @@
 enum { FRAME_SOCKET_FD = 3, FRAME_DESK_FD = 4, FRAME_SIZE_MAX = 512 * 1024 * 1024 };
 #define FRAME_MAGIC 0x5057u			/* changes with any change of this file's formats */
 
-enum frame_type { FRAME_SETUP = 1, FRAME_BATCH, FRAME_SHUTDOWN, FRAME_READY, FRAME_WAITING, FRAME_REFUSED, FRAME_RESULT };
+enum frame_type { FRAME_SETUP = 1, FRAME_BATCH, FRAME_SHUTDOWN, FRAME_READY, FRAME_WAITING, FRAME_REFUSED, FRAME_RESULT, FRAME_TRIED };
 struct frame_header { uint32_t size; uint16_t type; uint16_t magic; };	/* size without the header */
 
 /* Building: integers are 8 bytes, texts are a u32 length, bytes, NUL. */
@@ -100,11 +101,19 @@ struct slice frame_result_text(const struct frame_result *, struct frame_text);	
 
 /* fd 4, a memfd: slot writes, runner reads, but for serialize_until_ns. Both treat it as a hint, never as truth about memory. */
 enum desk_phase { DESK_STARTING, DESK_IDLE, DESK_HANDLING, DESK_DATABASE, DESK_WAITING };
+enum { DESK_REPORT_MAX = 2048 };
+/* The runner asks a slot for its last words with SIGXCPU, and kills it in any case a moment later. */
 struct desk {
 	_Atomic uint32_t phase;
 	_Atomic uint32_t index;			/* message of the batch that is being handled */
 	_Atomic uint64_t batch;
 	_Atomic int64_t since_ns;		/* CLOCK_MONOTONIC; start of handle() */
 	_Atomic int64_t serialize_until_ns;	/* runner writes: batches take the queue's advisory lock first until then */
+	/* The last words of a slot that crashes or calls exit(), as far as it got: one line,
+	 * "SIGSEGV at address 0x8; #0 handler.so+0x1199 name; #1 ...", innermost first. */
+	_Alignas(64) _Atomic uint32_t report_len;
+	char report[DESK_REPORT_MAX];
 };
+/* A copy for people, cut to size and terminated: anything but printable ASCII becomes '?'. "" if there is none. Its length. */
+size_t	desk_report(const struct desk *, char *text, size_t size) ATTR_NONNULL;
 #endif

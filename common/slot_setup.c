@@ -30,6 +30,7 @@ slot_setup_put(struct buf *b, const struct config_queue *q, const struct slot_se
 	frame_put_u64(b, (uint64_t)o->log_format);
 	frame_put_u64(b, o->slot);
 	frame_put_u64(b, o->check);
+	frame_put_u64(b, o->dry);
 	frame_put_u64(b, (uint64_t)q->timeout_ms);
 	frame_put_u64(b, (uint64_t)q->inbox_retention_ms);
 	frame_put_u64(b, (uint64_t)q->missing_key);
@@ -111,6 +112,7 @@ slot_setup_get(struct slice payload, struct arena *arena, struct slot_setup *s)
 	s->log_format = (enum log_format)get_number(&r, LOG_FORMAT_JSON);
 	s->slot = (unsigned)get_number(&r, UINT16_MAX);
 	s->check = get_number(&r, 1) != 0;
+	s->dry = get_number(&r, 1) != 0;
 	s->timeout_ms = (int64_t)get_number(&r, INT64_MAX);
 	s->inbox_retention_ms = (int64_t)get_number(&r, INT64_MAX);
 	s->missing_key = (enum config_missing_key)get_number(&r, MISSING_KEY_PROCESS);

@@ -20,6 +20,7 @@ struct slot_setup_options {		/* what the configuration of the queue does not say
 	enum log_format log_format;
 	unsigned slot;			/* number of the slot in its queue, for the log */
 	bool check;
+	bool dry;			/* answers each BATCH, of one message, with TRIED; nothing is committed. conninfo "": no database */
 };
 
 struct slot_setup_handler {
@@ -34,7 +35,7 @@ struct slot_setup {
 	enum log_level log_level;
 	enum log_format log_format;
 	unsigned slot;
-	bool check;
+	bool check, dry;
 	int64_t timeout_ms, inbox_retention_ms;
 	enum config_missing_key missing_key;
 	enum config_dedup dedup;

@@ -9,14 +9,16 @@
 #include "ctl/ctl.h"
 #include "util/pg.h"
 
-enum { OPTION_CONFIG, OPTION_LIST_KEYS };
+enum { OPTION_CONFIG, OPTION_STRICT, OPTION_LIST_KEYS };
 static const struct program_option options[] = {
 	[OPTION_CONFIG] = CTL_CONFIG_OPTION,
+	[OPTION_STRICT] = { 0, "strict", NULL,
+	    "it is an error (69) when statements could not be checked" },
 	[OPTION_LIST_KEYS] = { 0, "list-keys", NULL,
 	    "print all keys: path, type, values, default, meaning; tabs between" },
 };
 
-struct arguments { const char *config; bool list_keys; };
+struct arguments { const char *config; bool strict, list_keys; };
 
 static void
 set(void *arg, size_t index, const char *value)
@@ -25,6 +27,8 @@ set(void *arg, size_t index, const char *value)
 
 	if (index == OPTION_CONFIG)
 		a->config = value;
+	else if (index == OPTION_STRICT)
+		a->strict = true;
 	else
 		a->list_keys = true;
 }
@@ -103,14 +107,14 @@ check_more(const struct config *config)
 int
 ctl_check(int argc, char **argv)
 {
-	struct arguments a = { program_default_config(), false };
+	struct arguments a = { program_default_config(), false, false };
 	int first = program_options(
-	    argc, argv, "pawlctl check", "[-c FILE]", options, ARRAY_SIZE(options), set, &a);
+	    argc, argv, "pawlctl check", "[-c FILE] [--strict]", options, ARRAY_SIZE(options), set, &a);
 
 	if (first < argc)
 		return ctl_fail(EX_USAGE, "check",
 		    "\"%s\" is too much; the configuration is said with -c", argv[first]);
 	if (a.list_keys)
 		return list_keys();
-	return ctl_end(check_file(a.config, check_more), "check");
+	return ctl_end(check_file(a.config, a.strict, check_more), "check");
 }

@@ -12,6 +12,7 @@ int	ctl_check(int argc, char **argv) ATTR_NONNULL;
 int	ctl_migrate(int argc, char **argv) ATTR_NONNULL;
 int	ctl_publish(int argc, char **argv) ATTR_NONNULL;
 int	ctl_status(int argc, char **argv) ATTR_NONNULL;
+int	ctl_try(int argc, char **argv) ATTR_NONNULL;
 
 /* "pawlctl COMMAND: what" on standard error; returns the status. */
 int	ctl_fail(int status, const char *command, const char *fmt, ...) ATTR_PRINTF(3, 4);

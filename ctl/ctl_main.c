@@ -15,6 +15,7 @@ static const struct command {
 	{ "migrate", "make or upgrade the tables of Pawl in a database", ctl_migrate },
 	{ "publish", "publish one message and wait until the broker has it", ctl_publish },
 	{ "status", "what pawl-worker and pawl-relay do", ctl_status },
+	{ "try", "give messages to a handler and show what it would do", ctl_try },
 };
 
 static const struct program_option no_options[1];

@@ -131,6 +131,13 @@ enum slot_end {				/* what a dead slot's batches are told */
 
 struct desk_view { uint32_t phase, index; uint64_t batch; int64_t since_ns; };
 
+struct slot_death {			/* how a slot ended, for those that it had */
+	enum slot_end end;
+	struct desk_view view;
+	char how[64];			/* "killed by SIGSEGV" */
+	char report[DESK_REPORT_MAX + 1];	/* its last words, made printable; "" */
+};
+
 struct runner_slot {
 	struct runner *runner;
 	unsigned index;
@@ -241,7 +248,7 @@ struct runner {
 	struct backoff pool;		/* delays new slots while they die before they finish anything */
 	struct clock_mono pool_not_before, serialize_until;
 	struct loop_timer no_slot;
-	struct log_complaint slot_death, slot_kill, slot_refused, slot_spawn, no_database;
+	struct log_complaint slot_death, slot_kill, orphan, slot_refused, slot_spawn, no_database;
 
 	struct runner_breaker breaker;
 	struct runner_dead dead;
@@ -311,7 +318,7 @@ struct batch *runner_slot_take_batch(struct runner_slot *, unsigned position) AT
 
 /* runner_results.c */
 void	runner_result(struct runner_slot *, struct slice payload) ATTR_NONNULL;	/* a RESULT frame */
-bool	runner_slot_lost(struct runner_slot *, enum slot_end, const char *how, const struct desk_view *) ATTR_NONNULL;	/* its batches; true: one is charged */
+bool	runner_slot_lost(struct runner_slot *, const struct slot_death *) ATTR_NONNULL;	/* its batches; true: one is charged */
 void	runner_charge(struct runner *, struct delivery *, bool timed_out, const char *text) ATTR_NONNULL;	/* takes it */
 void	runner_count(struct runner *, const struct delivery *, enum stats_outcome) ATTR_NONNULL;
 

@@ -40,12 +40,14 @@ runner_charge(struct runner *r, struct delivery *d, bool timed_out, const char *
 }
 
 static void
-charge_death(struct runner *r, struct delivery *d, bool handling, bool timed_out, const char *how)
+charge_death(struct runner *r, struct delivery *d, const struct slot_death *death, bool handling)
 {
 	const struct runner_handler *h = &r->handlers[d->handler];
 	const char *version = h->version == NULL ? "unknown" : h->version;
+	bool timed_out = handling && death->end == SLOT_END_TIMEOUT;
 	unsigned times = d->crashes + 1u;
-	char text[512];
+	char text[RUNNER_TEXT_MAX];
+	size_t len;
 
 	if (timed_out)
 		snprintf(text, sizeof(text), "handler \"%s\" (version %s) did not return within "
@@ -53,11 +55,19 @@ charge_death(struct runner *r, struct delivery *d, bool handling, bool timed_out
 		    "then retry this letter", h->config->name, version, r->queue->timeout_ms, times);
 	else if (handling)
 		snprintf(text, sizeof(text), "the slot was %s while handler \"%s\" (version %s) "
-		    "had this message, %u times: correct the handler, then retry this letter", how,
-		    h->config->name, version, times);
+		    "had this message, %u times: correct the handler, then retry this letter",
+		    death->how, h->config->name, version, times);
 	else
 		snprintf(text, sizeof(text), "the slot was %s while this message of handler \"%s\" "
-		    "(version %s) was alone in it, %u times", how, h->config->name, version, times);
+		    "(version %s) was alone in it, %u times", death->how, h->config->name, version,
+		    times);
+	len = strlen(text);
+	if (handling && !timed_out && r->queue->memory_limit_bytes > 0)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, " (memory_limit is %" PRId64
+		    " MiB)",
+		    r->queue->memory_limit_bytes >> 20);
+	if (death->report[0] != '\0')
+		snprintf(text + len, sizeof(text) - len, ": %s", death->report);
 	runner_charge(r, d, timed_out, text);
 }
 
@@ -84,7 +94,7 @@ fatal_batch(const struct runner_slot *s, const struct desk_view *view, enum susp
 
 static bool
 batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, uint32_t index,
-    enum slot_end end, const char *how)
+    const struct slot_death *death)
 {
 	bool alone = (b->head.batch.flags & FRAME_BATCH_ALONE) != 0, charged = false;
 
@@ -94,10 +104,10 @@ batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, uint32_t
 		if (suspicion == SUSPECT_ALL)
 			d->flags |= DELIVERY_MAYBE;	/* committed, perhaps, but not answered */
 		if (suspicion == SUSPECT_ONE && i == index) {
-			charge_death(r, d, true, end == SLOT_END_TIMEOUT, how);
+			charge_death(r, d, death, true);
 			charged = true;
 		} else if (suspicion == SUSPECT_ALL && alone) {
-			charge_death(r, d, false, false, how);
+			charge_death(r, d, death, false);
 			charged = true;
 		} else {
 			if (suspicion == SUSPECT_ALL)
@@ -109,20 +119,19 @@ batch_lost(struct runner *r, struct batch *b, enum suspicion suspicion, uint32_t
 }
 
 bool
-runner_slot_lost(struct runner_slot *s, enum slot_end end, const char *how,
-    const struct desk_view *view)
+runner_slot_lost(struct runner_slot *s, const struct slot_death *death)
 {
 	enum suspicion suspicion = SUSPECT_ALL;
 	unsigned fatal = 0;
 	bool charged = false;
 
-	if (end != SLOT_END_HOSTILE)		/* who lies on the socket lies on the desk */
-		fatal = fatal_batch(s, view, &suspicion);
-	if (end == SLOT_END_BLAMELESS)
+	if (death->end != SLOT_END_HOSTILE)		/* who lies on the socket lies on the desk */
+		fatal = fatal_batch(s, &death->view, &suspicion);
+	if (death->end == SLOT_END_BLAMELESS)
 		suspicion = SUSPECT_NONE;
 	for (unsigned i = 0; s->flying > 0; i++)
 		charged |= batch_lost(s->runner, runner_slot_take_batch(s, 0),
-		    i == fatal ? suspicion : SUSPECT_NONE, view->index, end, how);
+		    i == fatal ? suspicion : SUSPECT_NONE, death->view.index, death);
 	s->behind = false;
 	return charged;
 }

@@ -11,7 +11,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +25,7 @@
 enum {
 	POOL_FIRST_MS = 200, POOL_MOST_MS = 30000,	/* for new slots, after fruitless deaths */
 	STUCK_EXTRA_MS = 60000,		/* no sign of life outside a handler: 2 x timeout and this */
+	LAST_WORDS_MS = 300,		/* from SIGXCPU to SIGKILL */
 	LOOK_AGAIN_MS = 5,		/* the watchdog kills what it saw twice */
 	SEND_BUFFER = 1 << 20
 };
@@ -182,6 +185,7 @@ failed:
 void
 runner_slots_start(struct runner *r)
 {
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	backoff_init(&r->pool, POOL_FIRST_MS, POOL_MOST_MS);
 	r->slot_count = r->queue->slots;
 	r->slots = arena_array(&r->arena, r->slot_count, sizeof(*r->slots));
@@ -241,7 +245,7 @@ void
 runner_slot_watch(struct runner_slot *s)
 {
 	s->seen_since = loop_now(s->runner->loop);
-	if (s->hung_up)
+	if (s->hung_up || s->state == SLOT_KILLED)	/* the watchdog has to end it */
 		return;
 	if (s->flying == 0 && s->state != SLOT_STARTING)
 		loop_timer_stop(&s->watchdog);
@@ -273,8 +277,13 @@ look(void *arg)
 	struct desk_view view;
 	bool twice;
 
-	if (s->desk == NULL || s->state == SLOT_KILLED)
+	if (s->desk == NULL)
 		return;
+	if (s->state == SLOT_KILLED) {
+		if (s->pid > 0)
+			kill(s->pid, SIGKILL);
+		return;
+	}
 	if (s->hung_up) {
 		runner_slot_kill(s, STATS_DEATH_PROTOCOL, "it closed its socket and lives on");
 		return;
@@ -330,8 +339,11 @@ runner_slot_kill(struct runner_slot *s, enum stats_slot_death why, const char *f
 	s->killed_for = why;
 	loop_timer_stop(&s->watchdog);
 	runner_slot_set_state(s, SLOT_KILLED);
-	if (s->pid > 0)			/* 0: reaped, and its last words were hostile */
-		kill(s->pid, SIGKILL);
+	if (s->pid <= 0)		/* reaped, and its last words were hostile */
+		return;
+	kill(s->pid, why == STATS_DEATH_TIMEOUT ? SIGXCPU : SIGKILL);
+	if (why == STATS_DEATH_TIMEOUT)
+		loop_timer_set_ms(&s->watchdog, LAST_WORDS_MS);
 }
 
 static void
@@ -369,9 +381,8 @@ end_of(const struct runner_slot *s, enum slot_state was, const struct desk_view 
 		return SLOT_END_HOSTILE;
 	if (was == SLOT_KILLED && s->killed_for == STATS_DEATH_EXIT)
 		return SLOT_END_BLAMELESS;
-	if (was == SLOT_KILLED && s->killed_for == STATS_DEATH_TIMEOUT &&
-	    same_view(view, &s->killed_at))
-		return SLOT_END_TIMEOUT;
+	if (was == SLOT_KILLED && s->killed_for == STATS_DEATH_TIMEOUT)	/* else it went on, late */
+		return same_view(view, &s->killed_at) ? SLOT_END_TIMEOUT : SLOT_END_BLAMELESS;
 	return was == SLOT_WAITING ? SLOT_END_BLAMELESS : SLOT_END_CRASH;
 }
 
@@ -383,16 +394,15 @@ reaped(struct runner_slot *s, int status)
 	bool orderly = was == SLOT_STOPPING || r->state == RUNNER_STATE_CLOSING;
 	enum stats_slot_death why = WIFSIGNALED(status) ? STATS_DEATH_CRASH : STATS_DEATH_EXIT;
 	int pid = (int)s->pid;
-	struct desk_view view;
-	enum slot_end end;
+	struct slot_death death;
 	bool charged;
-	char how[64];
 
-	spawn_status_text(status, how, sizeof(how));
+	spawn_status_text(status, death.how, sizeof(death.how));
 	s->pid = 0;
 	runner_slot_drain(s);
-	view = view_desk(s);
-	end = end_of(s, was, &view);
+	death.view = view_desk(s);
+	death.end = end_of(s, was, &death.view);
+	(void)desk_report(s->desk, death.report, sizeof(death.report));
 	if (was == SLOT_KILLED)
 		why = s->killed_for;
 	if (s->hostile)
@@ -401,14 +411,51 @@ reaped(struct runner_slot *s, int status)
 	if (!orderly) {
 		stats_add(&r->stats->slot_deaths[why], 1);
 		if (!s->refused && was != SLOT_KILLED)
-			log_complain(&r->slot_death, LOG_LEVEL_WARNING, "slot %u (pid %d) %s%s",
-			    s->index, pid, how, s->finished ? "" : " before it had finished anything");
+			log_complain(&r->slot_death, LOG_LEVEL_WARNING, "slot %u (pid %d) %s%s%s%s",
+			    s->index, pid, death.how,
+			    s->finished ? "" : " before it had finished anything",
+			    death.report[0] == '\0' ? "" : ": ", death.report);
 	}
 	close_slot(s);
-	charged = runner_slot_lost(s, end, how, &view);
+	charged = runner_slot_lost(s, &death);
 	if (!orderly && !s->finished)
 		throttle(r, charged);
 	again_later(s, 0);
+}
+
+static bool
+is_slot(const struct runner *r, pid_t pid)
+{
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		if (r->slots[i].pid == pid)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What a dead slot's handlers have left running is ours now (PR_SET_CHILD_SUBREAPER), and ends: it
+ * may hold the database's socket. What that has started comes next, with the signal of its death. A
+ * kernel without this file keeps them.
+ */
+static void
+end_orphans(struct runner *r)
+{
+	FILE *children = fopen("/proc/thread-self/children", "re");
+	long pid;
+
+	if (children == NULL)
+		return;
+	while (fscanf(children, "%ld", &pid) == 1) {
+		if (pid <= 0 || is_slot(r, (pid_t)pid))
+			continue;
+		if (waitpid((pid_t)pid, NULL, WNOHANG) == 0) {
+			log_complain(&r->orphan, LOG_LEVEL_WARNING, "process %ld, left behind by a "
+			    "handler of a slot that has ended, is killed", pid);
+			kill((pid_t)pid, SIGKILL);
+		}
+	}
+	(void)fclose(children);
 }
 
 void
@@ -421,6 +468,7 @@ runner_slots_reap(struct runner *r)
 		if (s->pid > 0 && waitpid(s->pid, &status, WNOHANG) == s->pid)
 			reaped(s, status);
 	}
+	end_orphans(r);
 }
 
 void

@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "util/log.h"
 #include "util/spawn.h"
@@ -193,6 +195,32 @@ check(struct slot *s)
 	return status;
 }
 
+/* Nothing is done but the handlers' own calls, and their queries if there is a database. */
+static int
+dry_run(struct slot *s)
+{
+	struct buf text = BUF_INIT;
+	struct pg_error error;
+	bool database = s->setup.conninfo[0] != '\0';
+	int status = EX_OK;
+
+	if (database && (slot_session_open(&s->session, -1, CHECK_PATIENCE_MS, &error) != SESSION_UP ||
+			    prepare_start(s, &error) != 0)) {
+		buf_printf(&text, "the database cannot be asked: %s\n", error.text);
+		put_text(s, FRAME_REFUSED, text.data);
+		slot_frames_send(&s->frames);
+		status = EX_UNAVAILABLE;
+	} else if (s->handlers.errors.len > 0) {
+		status = refuse(s);
+	} else {
+		put_ready(s, "");
+		slot_frames_send(&s->frames);
+		status = slot_try(s, database);
+	}
+	buf_release(&text);
+	return status;
+}
+
 /* ---- the loop */
 
 static void
@@ -297,11 +325,14 @@ slot_run(struct slot *s, int fd, struct desk *desk)
 {
 	struct log_context queue = { NULL, "queue", NULL }, number = { &queue, "slot", NULL };
 	char number_text[16];
+	struct stat st;
 	int status;
 
 	memset(s, 0, sizeof(*s));
 	slot_frames_init(&s->frames, fd);
 	s->desk = desk;
+	s->pid = getpid();
+	s->socket = fstat(fd, &st) == 0 ? st.st_ino : 0;
 	buf_init(&s->setup_bytes);
 	if (read_setup(s) != 0)
 		return EX_OK;
@@ -318,6 +349,8 @@ slot_run(struct slot *s, int fd, struct desk *desk)
 		status = check(s);
 	else if (s->handlers.errors.len > 0)
 		status = refuse(s);
+	else if (s->setup.dry)
+		status = dry_run(s);
 	else
 		status = serve(s);
 	(void)log_push(NULL);

@@ -8,6 +8,7 @@
  */
 #ifndef PAWL_RUNTIME_SLOT_H
 #define PAWL_RUNTIME_SLOT_H
+#include <sys/types.h>
 #include "common/envelope.h"
 #include "common/slot_setup.h"
 #include "runtime/slot_call.h"
@@ -20,6 +21,8 @@
 struct slot {
 	struct slot_frames frames;
 	struct desk *desk;
+	pid_t pid;			/* a handler's fork() may come back as another */
+	ino_t socket;			/* what frames.fd is */
 	struct buf setup_bytes;		/* what setup's texts point into */
 	struct arena setup_arena;
 	struct slot_setup setup;
@@ -46,6 +49,11 @@ int	slot_run(struct slot *, int fd, struct desk *) ATTR_MUST_CHECK ATTR_NONNULL;
 int	slot_work(struct slot *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
 /* Calls the handler of a message, with the desk saying so; then it is pending, or failed. */
 void	slot_work_call(struct slot *, const struct slot_batch *, struct slot_message *) ATTR_NONNULL;
+/* A BATCH of one message, for a dry run. NULL: b->messages[0] ended before its handler. */
+struct slot_message *slot_work_try(struct slot *, struct slot_batch *) ATTR_NONNULL;
 bool	slot_work_ahead(const struct slot *) ATTR_NONNULL;	/* it was sent before the batch before it was answered */
 void	slot_work_unapplied(struct slot *) ATTR_NONNULL;	/* appends a RESULT that says: none of it was done */
+
+/* slot_try.c: dry runs until the other end is gone. database: queries are answered. */
+int	slot_try(struct slot *, bool database) ATTR_MUST_CHECK ATTR_NONNULL;
 #endif

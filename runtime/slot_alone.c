@@ -206,7 +206,7 @@ call(struct alone *a, const struct pawl_rows *(*ask)(void *, struct slot_effect 
 
 	a->failed = false;
 	m->pending = true;		/* until the handler has spoken */
-	m->effects = NULL;
+	m->effects = m->sent = NULL;
 	m->expects = m->governs = m->fresh_statements = false;
 	a->slot->call.ask = ask;
 	a->slot->call.ask_arg = a;
@@ -401,6 +401,34 @@ external(struct alone *a, struct pg_error *error)
 	if (status != 0)
 		*error = a->failure.error;
 	return status;
+}
+
+int
+slot_alone_try(struct slot *s, struct slot_batch *b, struct slot_message *m, struct pg_error *error)
+{
+	struct slot_transaction *t = &s->transaction;
+	struct alone a = {
+		.slot = s, .batch = b, .message = m,
+		.group = { .members = &a.message, .count = 1, .by_key = &a.message,
+		    .claimants = &a.claimant }
+	};
+	const struct slot_opening o = { .pid = t->session->pooled };
+	bool reads = s->handlers.list[m->in->handler].kind == PAWL_READS;
+
+	m->claimed = true;
+	if (reads) {
+		slot_attempt_open(t, &o);
+		pg_send_sync(t->session->pg);
+		a.failed = slot_attempt_read_opening(t, &a.group, &o, &a.failure) != 0 ||
+		    slot_attempt_sync(t, &a.failure) != 0;
+	}
+	if (!a.failed)
+		call(&a, reads ? ask_reads : ask_external);
+	if (a.failed) {
+		*error = a.failure.error;
+		return -1;
+	}
+	return slot_session_roll_back(t->session, error);
 }
 
 int

@@ -18,4 +18,6 @@
 /* The batch's messages that are 'alone'. status: of what came before; -1: none of them is begun. -1: the environment failed (error),
  * those that are still pending are not applied. */
 int	slot_alone_run(struct slot *, struct slot_batch *, int status, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
+/* A dry run: the handler and its queries, in a transaction that is rolled back. -1: a query failed for the database's sake. */
+int	slot_alone_try(struct slot *, struct slot_batch *, struct slot_message *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
 #endif

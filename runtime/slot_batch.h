@@ -37,6 +37,7 @@ struct slot_message {
 	const char *code, *text;	/* NULL: none */
 	uint32_t delay_ms, handle_us;
 	struct slot_effect *effects;
+	struct slot_effect *sent;	/* of READS: those that a query has sent already */
 };
 
 struct slot_batch {

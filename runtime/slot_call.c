@@ -13,12 +13,8 @@
 #include "util/utf8.h"
 
 enum { TEXTS_BLOCK = 16 * 1024, PARAMS_MAX = 65535, TYPE_MAX = 255 };
-enum {				/* parameters of emit_sql */
-	EMIT_AGGREGATE_TYPE, EMIT_AGGREGATE_ID, EMIT_TYPE, EMIT_PAYLOAD, EMIT_HEADERS, EMIT_DELAY,
-	EMIT_VALUES
-};
 
-static const char emit_sql[] =
+const char slot_call_emit_sql[] =
     "insert into pawl.outbox (aggregatetype, aggregateid, type, payload, headers, not_before)"
     " values ($1, $2, $3, $4::jsonb, $5::jsonb,"
     " clock_timestamp() + $6::bigint * interval '1 millisecond')";
@@ -428,6 +424,11 @@ slot_call_stop(struct slot_call *c, enum outcome outcome, const char *code, cons
 void
 slot_call_sent(struct slot_call *c)
 {
+	struct slot_effect **end = &c->message->sent;
+
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = c->message->effects;
 	c->message->effects = NULL;
 	c->effects_end = &c->message->effects;
 	c->last_sql = NULL;
@@ -683,7 +684,7 @@ slot_call_finish(struct slot_call *c, enum pawl_verdict verdict)
 	for (struct slot_emit *emit = c->emits; emit != NULL && !c->failed && verdict == PAWL_DONE;
 	     emit = emit->next) {
 		emit->values[EMIT_HEADERS] = emit_headers(c, emit);
-		(void)record(c, emit_sql, emit->values, EMIT_VALUES);
+		(void)record(c, slot_call_emit_sql, emit->values, EMIT_VALUES);
 	}
 	if (outcome == OUTCOME_COUNT)
 		fail(c, OUTCOME_REJECT, "bad_verdict",

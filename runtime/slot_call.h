@@ -44,6 +44,13 @@ struct slot_call {
 
 extern const struct pawl_host slot_host;
 
+/* An event is recorded as this statement, with these parameters. */
+extern const char slot_call_emit_sql[];
+enum {
+	EMIT_AGGREGATE_TYPE, EMIT_AGGREGATE_ID, EMIT_TYPE, EMIT_PAYLOAD, EMIT_HEADERS, EMIT_DELAY,
+	EMIT_VALUES
+};
+
 void	slot_call_init(struct slot_call *, struct arena *, struct slot_statements *) ATTR_NONNULL;
 void	slot_call_release(struct slot_call *) ATTR_NONNULL;
 void	slot_call_begin_batch(struct slot_call *, struct slice frame) ATTR_NONNULL;	/* the arena was reset */

@@ -2,16 +2,21 @@
  * slot_main.c - pawl-slot, run by pawl-worker and pawlctl (libexecdir): fd 3 is a socket to them,
  * fd 4 the desk. See slot.h.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "runtime/slot.h"
+#include "runtime/slot_crash.h"
 #include "util/log.h"
 #include "util/spawn.h"
+
+enum { SOCKET_FD_LEAST = 100 };
 
 static struct desk *
 map_desk(int fd)
@@ -33,6 +38,23 @@ is_socket(int fd)
 	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
+/*
+ * To a number that no handler hits by a mistake with 3 or 4, where the null device stays: else the
+ * database's socket would be there next. Programs that a handler starts do not get it.
+ */
+static int
+hide_socket(void)
+{
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int fd = fcntl(FRAME_SOCKET_FD, F_DUPFD_CLOEXEC, SOCKET_FD_LEAST);
+
+	if (null_fd < 0 || fd < 0 || dup2(null_fd, FRAME_SOCKET_FD) < 0 ||
+	    dup2(null_fd, FRAME_DESK_FD) < 0)
+		log_fatal(EX_OSERR, "could not move the socket to the runner: %m");
+	(void)close(null_fd);
+	return fd;
+}
+
 /* Ctrl-C and service managers signal whole groups. When this process ends is the runner's
  * decision; it dies with it anyway. */
 static void
@@ -49,6 +71,7 @@ main(int argc, char **argv)
 {
 	static struct slot slot;
 	struct desk *desk;
+	int status;
 
 	spawn_title_init(argc, argv);
 	log_init("pawl-slot", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
@@ -62,5 +85,8 @@ main(int argc, char **argv)
 		log_error("cannot run by hand: pawl-slot is started by pawl-worker and pawlctl");
 		return EX_USAGE;
 	}
-	return slot_run(&slot, FRAME_SOCKET_FD, desk);
+	slot_crash_init(desk);
+	status = slot_run(&slot, hide_socket(), desk);
+	slot_crash_done();
+	return status;
 }

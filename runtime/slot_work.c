@@ -6,8 +6,11 @@
  */
 #include "runtime/slot.h"
 #include "runtime/slot_alone.h"
+#include "runtime/slot_crash.h"
 
+#include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "util/fault.h"
 #include "util/log.h"
@@ -159,6 +162,22 @@ desk_phase(struct desk *desk, enum desk_phase phase, struct clock_mono since)
 	atomic_store_explicit(&desk->phase, (uint32_t)phase, memory_order_release);
 }
 
+/*
+ * A handler has returned. Not into a child that it forked: that has neither a say on the socket nor
+ * in the transaction. Not without the socket: what would be committed now could not be told, so it
+ * ends before, and is charged.
+ */
+static void
+check_process(const struct slot *s)
+{
+	struct stat st;
+
+	if (getpid() != s->pid)
+		_exit(EX_SOFTWARE);
+	if (fstat(s->frames.fd, &st) != 0 || st.st_ino != s->socket)
+		slot_crash_end("the handler closed its slot's socket to the runner");
+}
+
 static void
 call_handler(struct slot *s, const struct slot_handler *handler, struct slot_message *m)
 {
@@ -168,6 +187,7 @@ call_handler(struct slot *s, const struct slot_handler *handler, struct slot_mes
 	slot_call_begin(&s->call, handler, m);
 	(void)fault_hit("slot.in_handler");
 	verdict = handler->handler->handle(handler->self, &s->call.call, &s->call.view);
+	check_process(s);
 	m->pending = false;
 	slot_call_finish(&s->call, verdict);
 }
@@ -262,6 +282,17 @@ put_result(struct slot *s, const struct slot_batch *b)
 		memcpy(out->data + outcomes + i * sizeof(outcome), &outcome, sizeof(outcome));
 	}
 	slot_frames_end(&s->frames, begin);
+}
+
+struct slot_message *
+slot_work_try(struct slot *s, struct slot_batch *b)
+{
+	arena_reset(&s->arena);
+	open_batch(s, b);
+	if (b->count != 1)
+		log_fatal(EX_SOFTWARE, "cannot understand pawlctl: a dry run of %zu messages", b->count);
+	slot_call_begin_batch(&s->call, b->frame);
+	return find_key(s, b->messages) && check_texts(s, b->messages) ? b->messages : NULL;
 }
 
 int

@@ -168,7 +168,7 @@ main(int argc, char **argv)
 	log_init("pawl-worker", w.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
 	hide_secrets();
 	if (w.test)
-		return check_file(w.file, NULL);
+		return check_file(w.file, false, NULL);
 	config = program_config(w.file);
 	if (config == NULL)
 		return EX_CONFIG;

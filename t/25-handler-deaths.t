@@ -1,17 +1,18 @@
 #!/usr/bin/perl
-# Handlers that crash, hang, exit, close or scribble on their slot's socket, in a batch of 200: one dead letter each, and every other message
+# Handlers that crash, hang, exit, close or scribble on what is not theirs, fork, in a batch of 200: one dead letter each if it does harm, and every other message
 # has its effect exactly once.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
 
+my $asan = read_file(Pawl::Program::build_dir() . '/pawl-slot') =~ /__asan_init/;	# it takes all of the address space
 my ($db, $vhost) = (migrated_db(), new_vhost());
 $db->do('create table effect (id text)');
-my $config = write_config('pawl.conf', <<'END', uri => $vhost->uri, conninfo => $db->conninfo, run => tmp_dir(), build => Pawl::Program::build_dir());
+my $config = write_config('pawl.conf', <<'END', uri => $vhost->uri, conninfo => $db->conninfo, run => tmp_dir(), build => Pawl::Program::build_dir(), limit => $asan ? 'none' : '256MiB');
 run_dir = "{run}";
 broker: { uri = "{uri}"; };
 database: { conninfo = "{conninfo}"; };
 queues: {
   work: {
-    slots = 2;  batch = 200;  timeout = "500ms";
+    slots = 2;  batch = 200;  timeout = "1s";  memory_limit = "{limit}";
     handlers: { all: { type = "*";  use = "{build}/t/handlers/.libs/misbehave.so"; }; };
   };
 };
@@ -23,29 +24,47 @@ sub start
 	my $asan = join(':', $ENV{ASAN_OPTIONS} // (), 'handle_segv=0');
 	my $worker = start_program({ env => { ASAN_OPTIONS => $asan } }, 'pawl-worker', '-c', $config);
 	$worker->allow_log(qr/becomes a dead letter/, qr/slot \d is killed: /, qr/slot \d \(pid \d+\) (killed by|exited with)/,
-		qr/could not write to the runner: Bad file/);
+		qr/left behind by a handler/, qr/could not allocate \d+ bytes: out of memory/);
 	wait_consumer($vhost, 'work');
 	return $worker;
 }
 
 my %how = (
-	Segv => [ 'crashed', qr/killed by SIGSEGV/ ],
-	Abort => [ 'crashed', qr/killed by SIGABRT/ ],
-	Exit => [ 'crashed', qr/exited with/ ],
-	Hang => [ 'timeout', qr/did not return within 500 ms/ ],
-	Close => [ 'crashed', qr/was alone in it/ ],
-	Scribble => [ 'crashed', qr/was alone in it/ ],
+	Segv => [ 'crashed', qr/killed by SIGSEGV.*: SIGSEGV; #0 / ],
+	Null => [ 'crashed', qr/killed by SIGSEGV.*: SIGSEGV at address 0x8; #0 misbehave\.so\+0x[0-9a-f]+.*; #1 / ],
+	Recurse => [ 'crashed', qr/killed by SIGSEGV.*: SIGSEGV at address 0x[0-9a-f]+; #0 misbehave\.so\+0x[0-9a-f]+/ ],
+	Blocked => [ 'crashed', qr/killed by SIGSEGV/ ],
+	Abort => [ 'crashed', qr/killed by SIGABRT.*: SIGABRT; #0 .* abort; #\d+ misbehave\.so\+0x/ ],
+	Exit => [ 'crashed', qr/exited with 3.*: called exit\(3\); #0 .* misbehave\.so\+0x/ ],
+	QuickExit => [ 'crashed', qr/exited with 4/ ],
+	Hang => [ 'timeout', qr/did not return within 1000 ms.*: stopped; #0 .*; #\d+ misbehave\.so\+0x/ ],
+	DeafHang => [ 'timeout', qr/did not return within 1000 ms/ ],
+	CloseAll => [ 'crashed', qr/exited with 70 while handler .*: the handler closed its slot's socket/ ],
+	ForkDie => [ 'crashed', qr/exited with 5/ ],
+	# No harm: all 200 have their effect.
+	Close => undef, Scribble => undef, Noise => undef, ForkReturn => undef, ForkLive => undef,
 );
+if (!$asan) {
+	$how{Memory} = [ 'crashed', qr/killed by SIGSEGV .*memory_limit is 256 MiB.*: SIGSEGV at address 0x0; #0 .*misbehave\.so\+0x/ ];
+	$how{OurMemory} = [ 'crashed', qr/exited with 71 .*memory_limit is 256 MiB.*: called exit\(71\); #0 .*misbehave\.so\+0x/ ];
+}
 my $good = 0;
+my $harmless = join(', ', map { "'$_'" } grep { !$how{$_} } keys %how);
+sub effects { return $db->value("select count(*) from effect where id like '%-%' or id in ($harmless)") }
 my $worker = start();
 for my $type (sort keys %how) {
-	my ($reason, $text) = @{ $how{$type} };
+	my ($reason, $text) = @{ $how{$type} // [] };
 	for my $i (1 .. 200) {
 		my $bad = $i == 100;
 		$vhost->amqp->publish(routing_key => 'work', type => $bad ? $type : 'Good', message_id => $bad ? $type : "$type-$i", body => '{}', headers => { aggregateid => $i % 7 });
-		$good += !$bad;
+		$good += !$bad || !$reason;
 	}
 	$vhost->amqp->confirm;
+	if (!$reason) {
+		wait_settled($config, $vhost, 'work');
+		is(effects(), $good, "$type: all have their effect");
+		next;
+	}
 	my $letter;
 	wait_for { $letter = $vhost->get('work.dead') } "$type: a dead letter";
 	is($letter->{message_id}, $type, "$type: that message");
@@ -53,15 +72,17 @@ for my $type (sort keys %how) {
 	like($letter->{headers}{'x-pawl-text'}, $text, "$type: its text");
 	like($letter->{headers}{'x-pawl-text'}, qr/handler "all" \(version 0\.9\)/, "$type: names handler and version");
 	wait_settled($config, $vhost, 'work');
-	is($db->value("select count(*) from effect where id like '%-%'"), $good, "$type: all others have their effect");
+	is(effects(), $good, "$type: all others have their effect");
 }
 is($db->value('select count(distinct id) from effect'), $db->value('select count(*) from effect'), 'once each');
-is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Exit', 'Hang', 'Segv')"), undef, 'who died in the handler has no effect');
+is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Blocked', 'CloseAll', 'DeafHang', 'ForkDie', 'Exit', 'Hang', 'Memory', 'Null', 'OurMemory', 'QuickExit', 'Recurse', 'Segv')"), undef, 'who died in the handler has no effect');
 is($vhost->count('work.dead'), 0, 'there are no other dead letters');
+like($worker->log, qr/process \d+, left behind by a handler of a slot that has ended, is killed/, 'a child that outlives its slot is killed');
+my $deadly = grep { $_ } values %how;
 my ($counted) = grep { $_->{name} eq 'all' } @{ queue_status($config, 'work')->{handlers} };
-is($counted->{dead}, 6, 'the statistics count the dead letters');
-is($counted->{timeout}, 2, 'the kills after a timeout');
-cmp_ok($counted->{crashed}, '>=', 10, 'and the deaths that were charged');
+is($counted->{dead}, $deadly, 'the statistics count the dead letters');
+cmp_ok($counted->{timeout}, '>=', 4, 'the kills after a timeout');
+cmp_ok($counted->{crashed} + $counted->{timeout}, '>=', 2 * $deadly, 'and the deaths that were charged');
 cmp_ok($counted->{done}, '>=', $good, 'and what was done');
 
 # Ctrl-C: everybody in the process group gets SIGINT; slots do not die of it.

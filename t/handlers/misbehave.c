@@ -3,10 +3,38 @@
  */
 #include <pawl/handler.h>
 
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+static int *volatile nowhere = (int *)8;
+static volatile int depth_max = INT_MAX;
+
+static int
+recurse(int depth)
+{
+	volatile char here[4096] = { (char)depth };
+
+	return depth < depth_max ? recurse(depth + 1) + here[0] : 0;
+}
+
+/* Both sides return. */
+static void
+fork_and_return(void)
+{
+	(void)!fork();
+}
+
+static void
+fork_and_live(void)
+{
+	if (fork() == 0)
+		for (;;)
+			(void)pause();
+}
 
 static enum pawl_verdict
 handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
@@ -15,18 +43,55 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 	PAWL_SQL(call, "insert into effect values ($1)", msg->id);
 	if (strcmp(msg->type, "Segv") == 0)
 		(void)raise(SIGSEGV);
-	else if (strcmp(msg->type, "Abort") == 0)
+	else if (strcmp(msg->type, "Memory") == 0)
+		for (;;)
+			*(volatile char *)malloc(16 << 20) = 1;
+	else if (strcmp(msg->type, "OurMemory") == 0)
+		(void)pawl_bytes(call, "", (size_t)300 << 20);	/* no room for them: they are not looked at */
+	else if (strcmp(msg->type, "Null") == 0)
+		*nowhere = 1;
+	else if (strcmp(msg->type, "Recurse") == 0)
+		(void)recurse(0);
+	else if (strcmp(msg->type, "QuickExit") == 0)
+		_exit(4);
+	else if (strcmp(msg->type, "Blocked") == 0) {
+		sigset_t all;
+
+		(void)sigfillset(&all);
+		(void)sigprocmask(SIG_SETMASK, &all, NULL);
+		*nowhere = 1;
+	} else if (strcmp(msg->type, "Abort") == 0)
 		abort();
 	else if (strcmp(msg->type, "Exit") == 0)
-		exit(0);
-	else if (strcmp(msg->type, "Hang") == 0)
+		exit(3);
+	else if (strcmp(msg->type, "DeafHang") == 0) {
+		sigset_t all;
+
+		(void)sigfillset(&all);
+		(void)sigprocmask(SIG_SETMASK, &all, NULL);
+		for (;;)
+			(void)pause();
+	} else if (strcmp(msg->type, "Hang") == 0)
 		for (;;)
 			(void)pause();
 	else if (strcmp(msg->type, "Close") == 0)
 		(void)close(3);
 	else if (strcmp(msg->type, "Scribble") == 0)
 		(void)!write(3, "this is not a frame, and it is longer than a header", 51);
-	else if (strcmp(msg->type, "Slow") == 0)
+	else if (strcmp(msg->type, "CloseAll") == 0)
+		for (int fd = 0; fd < 1024; fd++)
+			(void)close(fd);
+	else if (strcmp(msg->type, "Noise") == 0) {
+		(void)printf("{\"noise\": true}\n");
+		(void)fflush(stdout);
+		(void)getchar();
+	} else if (strcmp(msg->type, "ForkReturn") == 0)
+		fork_and_return();
+	else if (strcmp(msg->type, "ForkLive") == 0 || strcmp(msg->type, "ForkDie") == 0) {
+		fork_and_live();
+		if (strcmp(msg->type, "ForkDie") == 0)
+			_exit(5);
+	} else if (strcmp(msg->type, "Slow") == 0)
 		(void)usleep(20000);
 	return PAWL_DONE;
 }

@@ -294,6 +294,25 @@ test_result(void)
 	free(result);
 }
 
+static void
+test_desk(void)
+{
+	struct desk *desk = xcalloc(1, sizeof(*desk));
+	char text[DESK_REPORT_MAX + 1], small[4];
+
+	ok(desk_report(desk, text, sizeof(text)) == 0 && text[0] == '\0', "no last words");
+	memcpy(desk->report, "a\n\0\xff" "b~", 6);
+	atomic_store(&desk->report_len, 6);
+	ok(desk_report(desk, text, sizeof(text)) == 6, "their length");
+	is_str(text, "a???b~", "last words are made printable");
+	ok(desk_report(desk, small, sizeof(small)) == 3, "cut to what there is room for");
+	is_str(small, "a??", "and terminated");
+	memset(desk->report, 'x', sizeof(desk->report));
+	atomic_store(&desk->report_len, UINT32_MAX);
+	ok(desk_report(desk, text, sizeof(text)) == DESK_REPORT_MAX && strlen(text) == DESK_REPORT_MAX, "a length that lies");
+	free(desk);
+}
+
 int
 main(void)
 {
@@ -302,6 +321,7 @@ main(void)
 	test_values();
 	test_message();
 	test_result();
+	test_desk();
 	for (int i = 0; i < OUTCOME_COUNT; i++)
 		good = good && outcome_text((enum outcome)i)[0] != '\0' && strcmp(outcome_text((enum outcome)i), "unknown") != 0;
 	ok(good, "each outcome has its text");

@@ -1,0 +1,99 @@
+#!/usr/bin/perl
+# pawlctl try: what a handler would do with a message, without broker and database; and handlers that crash or hang.
+use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
+use JSON::PP ();
+use Pawl::Slot;
+
+my $script = Pawl::Slot::script_handler();
+sub lines { return join('', map { join("\t", map { $_ // '\N' } @$_) . "\n" } @_) }
+sub try { my (@arguments) = @_; return run_program('pawlctl', 'try', @arguments) }
+sub documents { my ($run) = @_; return map { JSON::PP::decode_json($_) } split(/\n/, $run->{out}) }
+
+# For people
+my $run = try('-t', 'Placed', '--id', 'm1', '-H', 'who=me', $script, lines([ sql => 'insert into t values ($1, $2)', 'a', undef ], [ expect => 1, 3, 'no_row' ],
+	[ emit => 'order', 'o1', 'OrderSeen', '{"n": 12.50}' ], [ emit_delay => 90000 ]));
+is($run->{status}, 0, 'a message that is done') or diag($run->{err});
+like($run->{out}, qr/^m1 \(script 2\.1, EFFECTS\): done$/m, 'key, handler, verdict');
+like($run->{out}, qr/^  sql   insert into t values \(\$1, \$2\)\n    \$1 = 'a'\n    \$2 = NULL\n    expects 1 rows, else reject no_row$/m, 'a statement');
+like($run->{out}, qr/^  event OrderSeen of order o1 in 90000 ms: '\{"n": 12\.50\}'\n    headers \{"traceparent":/m, 'an event');
+like(try($script, lines([ log => 2, "told\tx" ]))->{err}, qr/handler=script-handler key=try-1 attempt=1 msg="?told/, 'what the handler logs');
+is(try($script, '')->{out}, "try-1 (script 2.1, EFFECTS): done\n  nothing to do\n", 'nothing to do');
+
+# For programs
+$run = try('--json', $script, lines([ sql => 'select $1', "x\ty" =~ s/\t/ /r ], [ sql => 'select 2' ], [ emit => undef, undef, 'T', undef ]), lines([ again_after => 500 ], [ fail => 1, 'later', 'a reason' ]),
+	lines([ field => '/missing' ]));
+is($run->{status}, 1, 'not all of them are done');
+my @out = documents($run);
+is(scalar @out, 3, 'an object a message');
+is_deeply([ map { delete $_->{events}[0]{headers}; $_ } $out[0] ], [ { key => 'try-1', type => '', handler => 'script', version => '2.1', kind => 'EFFECTS', verdict => 'done',
+	statements => [ { text => 'select $1', parameters => [ 'x y' ] }, { text => 'select 2', parameters => [] } ],
+	events => [ { aggregatetype => undef, aggregateid => undef, type => 'T', payload => undef, delay_ms => undef } ] } ], 'the first');
+is_deeply([ @{ $out[1] }{qw(key verdict code text again_after_ms)} ], [ 'try-2', 'retry', 'later', 'a reason', 500 ], 'one that fails');
+is("$out[2]{verdict} $out[2]{code} $out[2]{text}", 'reject bad_body the body is no JSON: syntax error at byte 1', 'one whose body is bad') or diag($out[2]{text});
+is_deeply($out[2]{statements}, [], 'which does nothing');
+
+# Bodies from files and lines
+my $file = write_file('bodies', "{\"a\":1}\n\n{\"a\":2}\n");
+@out = documents(try('--json', '--lines', $script, "\@$file"));
+is(scalar @out, 2, 'a message a line');
+my $bodies = write_file('one', lines([ sql => 'select 7' ]));
+is((documents(try('--json', $script, "\@$bodies")))[0]{statements}[0]{text}, 'select 7', 'a body from a file');
+is(try($script, '@/nowhere')->{status}, 66, 'one that is not there');
+
+# Handlers that crash, hang, exit; the others go on
+for my $case ([ 'crash', 'crashed', qr/killed by SIGSEGV/ ], [ 'exit', 'crashed', qr/exited with/ ], [ 'hang', 'timeout', qr/did not return within 1000 ms/ ]) {
+	my ($what, $verdict, $text) = @$case;
+	$run = try('--json', '--timeout', 1, $script, lines([ sql => 'select 1' ]), lines([ $what ]), lines([ sql => 'select 3' ]));
+	is($run->{status}, 1, "$what: told by the status");
+	@out = documents($run);
+	is(join(' ', map { $_->{verdict} } @out), "done $verdict done", "$what: costs its message alone");
+	like($out[1]{text}, $text, "$what: is told");
+}
+$run = try('--timeout', 1, $script, lines([ 'crash' ]));
+like($run->{out}, qr/^try-1: crashed: the slot was killed by SIGSEGV/, 'for people, too');
+
+# Settings, and mistakes
+is(try('--set', 'name=x', '--set', 'list.[0].name=y', $script, '')->{status}, 0, 'settings of its own');
+$run = try('--set', 'nmae=x', $script, '');
+is($run->{status}, 78, 'one that nobody reads');
+like($run->{err}, qr/queues\.try\.handlers\.script-handler\.config\.nmae: unknown setting/, 'is named');
+is(try('/nowhere.so')->{status}, 64, 'no such handler');
+like(try('/nowhere.so')->{err}, qr{could not find handler "/nowhere\.so": No such file}, 'is told');
+is(try()->{status}, 64, 'none at all');
+is(try('--set', 'x', $script)->{status}, 64, 'a setting without a value');
+is(try('-t')->{status}, 64, 'an option without its value');
+like(try('sql', '--set', 'x=y')->{err}, qr/handlers\.sql.*config\.x: unknown setting|handlers\.sql: .*statement/, 'an installed one by its name');
+
+# With a configuration the type chooses.
+my $config = write_config('pawl.conf', <<'END', script => $script);
+broker: { uri = "amqp://localhost/%2f"; };
+database: { conninfo = "host=/nowhere"; };
+queues: { work: { handlers: {
+  one: { type = "One";  use = "{script}";  config: { name = "x"; }; };
+  sql: { type = "Sql";  use = "sql";  config: { statement = "insert into t values (:/a, :key)"; }; };
+  rest: { type = "Rest";  use = "ignore"; };
+}; }; };
+END
+@out = documents(try('--json', '-c', $config, '-q', 'work', '-t', 'Sql', '{"a": 1.50}'));
+is_deeply($out[0]{statements}, [ { text => 'insert into t values ($1, $2)', parameters => [ '1.50', 'try-1' ] } ], 'the sql handler');
+is((documents(try('--json', '-c', $config, '-q', 'work', '-t', 'One', '')))[0]{handler}, 'script', 'another type, another handler');
+like(try('-c', $config, '-q', 'work', '-t', 'Rest', '')->{out}, qr/ignored/, 'one that is ignored');
+like(try('-c', $config, '-q', 'work', '-t', 'Other', '')->{out}, qr/unknown_type/, 'a type that nobody takes');
+is(try('-c', $config, '-q', 'nosuch', '')->{status}, 64, 'no such queue');
+
+# Queries need a database; nothing stays of them.
+my $db = migrated_db();
+$db->do('create table effects (key text); create table seen (key text, what text, value text)');
+for my $kind (qw(reads external)) {
+	$run = try('--json', '--set', "kind=$kind", $script, lines([ rows => 'select 1' ]));
+	@out = documents($run);
+	is("$out[0]{verdict} $out[0]{code}", 'retry no_database', "$kind: without a database");
+	@out = documents(try('--json', '-d', $db->conninfo, '--set', "kind=$kind", $script, lines([ sql => 'insert into effects values ($1)', 'k' ], [ rows => 'select count(*) from effects' ])));
+	is($out[0]{verdict}, 'done', "$kind: with one") or diag($out[0]{text});
+	is_deeply([ map { $_->{parameters}[2] // $_->{parameters}[0] } @{ $out[0]{statements} } ], [ 'k', 1, 1, $kind eq 'reads' ? 1 : 0 ], "$kind: what it sees and does");
+	@out = documents(try('--json', '-d', $db->conninfo, '--set', "kind=$kind", $script, lines([ rows => 'select no_such' ]), lines([ rows => 'select 1' ])));
+	is(join(' ', map { $_->{verdict} . ($_->{code} ? " $_->{code}" : '') } @out), 'retry sql_42703 done', "$kind: a query that fails");
+}
+is($db->value('select (select count(*) from effects) + (select count(*) from seen) + (select count(*) from pawl.inbox)'), 0, 'nothing was done');
+like(try('-d', 'host=/nowhere', $script, '')->{err}, qr/the database cannot be asked: /, 'a database that is not there');
+done_testing;
