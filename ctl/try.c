@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@ enum {
 	PAIRS_MAX = 200, HEADERS_MAX = 100,
 	BODY_MAX = 256 * 1024 * 1024, ANSWER_MAX = 512 * 1024 * 1024,
 	START_MS = 30 * 1000,		/* for READY, a database's answer included */
+	LAST_WORDS_MS = 300,		/* from SIGXCPU to SIGKILL, as runners have it */
 	GRACE_MS = 2 * 1000		/* beyond the handler's own time */
 };
 
@@ -224,12 +226,15 @@ static void
 slot_is_gone(struct try *t, const char *key, enum slot_client_status how)
 {
 	struct buf text = BUF_INIT;
-	char ended[128];
+	char ended[128], report[DESK_REPORT_MAX];
 
 	if (how == SLOT_CLIENT_LATE) {
 		buf_printf(&text, "the handler did not return within %lld ms and was killed",
 		    (long long)t->queue.timeout_ms);
-		(void)slot_client_end(&t->slot, clock_mono_now());
+		(void)kill(t->slot.pid, SIGXCPU);	/* it says where it is, if it can */
+		(void)slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), LAST_WORDS_MS));
+		if (desk_report(t->slot.desk, report, sizeof(report)) > 0)
+			buf_printf(&text, ": %s", report);
 		failed(t, key, "timeout", text.data);
 	} else if (how == SLOT_CLIENT_BAD) {
 		(void)slot_client_end(&t->slot, clock_mono_now());
@@ -238,6 +243,8 @@ slot_is_gone(struct try *t, const char *key, enum slot_client_status how)
 		spawn_status_text(slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), GRACE_MS)),
 		    ended, sizeof(ended));
 		buf_printf(&text, "the slot was %s while the handler had this message", ended);
+		if (desk_report(t->slot.desk, report, sizeof(report)) > 0)
+			buf_printf(&text, ": %s", report);
 		failed(t, key, "crashed", text.data);
 	}
 	slot_client_release(&t->slot);

@@ -48,6 +48,7 @@ for my $case ([ 'crash', 'crashed', qr/killed by SIGSEGV/ ], [ 'exit', 'crashed'
 	@out = documents($run);
 	is(join(' ', map { $_->{verdict} } @out), "done $verdict done", "$what: costs its message alone");
 	like($out[1]{text}, $text, "$what: is told");
+	like($out[1]{text}, qr/#\d+ [^ ]*script-handler\.so\+0x/, "$what: with a backtrace through the handler") if $what ne 'exit';
 }
 $run = try('--timeout', 1, $script, lines([ 'crash' ]));
 like($run->{out}, qr/^try-1: crashed: the slot was killed by SIGSEGV/, 'for people, too');
