@@ -55,6 +55,8 @@ sub publish { return run_program('pawlctl', 'publish', '-c', $file, @_) }
 	is($run->{status}, 0, 'check without a database: what can be told is good');
 	like($run->{err}, qr/^\Q$away\E:5: queues\.view: statements were not checked: /, 'and what was not checked is said') or diag($run->{err});
 	unlike($run->{err}, qr/geheim/, 'without the password');
+	is(run_program('pawlctl', 'check', '--strict', '-c', $away)->{status}, 69, '--strict: that is an error');
+	is(run_program('pawlctl', 'check', '--strict', '-c', $file)->{status}, 0, 'and with a database it is good');
 
 	$run = run_program({ env => { PAWL_LIBEXECDIR => '/nonexistent' } }, 'pawlctl', 'check', '-c', $file);
 	is($run->{status}, 69, 'no pawl-slot: 69');
