@@ -365,7 +365,9 @@ my $own_uri = $own->uri;
 subtest 'TLS' => sub {
 	my $tls_uri = "amqps://guest:guest\@localhost:$tls_port/own";
 	my $probe = probe($tls_uri, '-c', "$dir/ca.pem");
-	$probe->tell('declare-queue t', 'consume t 100', 'publisher', 'channel 0');
+	$probe->tell('declare-queue t', 'consume t 100');
+	$probe->wait_log(qr/^consuming/);		# before that there may be no queue, and nobody misses what goes nowhere
+	$probe->tell('publisher', 'channel 0');
 	$probe->wait_log(qr/^ready channel=0/);
 	$probe->tell('quiet 1', 'auto-ack 10', 'load 0 - t 2000 20000 100');
 	like($probe->wait_log(qr/^(loaded .*)/), qr/confirmed=2000/, 'messages go over TLS');
