@@ -441,6 +441,8 @@ message(size_t count, char *const *words)
 			spec.id = text;
 		else if (strcmp(words[i], "type") == 0)
 			spec.type = text;
+		else if (strcmp(words[i], "content_type") == 0)
+			spec.content_type = text;
 		else if (strcmp(words[i], "body") == 0)
 			spec.body = text;
 		else if (strcmp(words[i], "routing_key") == 0)
