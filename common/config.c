@@ -177,6 +177,31 @@ set_broker(struct loader *l)
 
 /* --- queues --- */
 
+/* The names of files among a handler's own settings become absolute, as those of our own settings do. */
+static void
+set_handler_files(struct loader *l, const struct config_queue *q, struct config_handler *h)
+{
+	struct config *c = &l->top.config;
+	struct config_pair *pairs = arena_array(&c->arena, h->pair_count, sizeof(*pairs));
+	char error[512];
+
+	for (size_t i = 0; i < h->pair_count; i++) {
+		const char *name;
+
+		pairs[i] = h->pairs[i];
+		if (!config_pair_is_file(&pairs[i]) || pairs[i].value[0] == '\0')
+			continue;
+		name = config_expand(&c->arena, pairs[i].value, error, sizeof(error));
+		if (name != NULL)
+			pairs[i].value = secret_path(&c->arena, name, c->directory);
+		else
+			config_error(&l->errors, pairs[i].file, pairs[i].line,
+			    arena_printf(&c->arena, "queues.%s.handlers.%s.config.%s", q->name, h->name,
+				pairs[i].path), "%s", error);
+	}
+	h->pairs = pairs;
+}
+
 static void
 set_handler(struct loader *l, const struct config_queue *q, struct config_handler *h)
 {
@@ -194,6 +219,7 @@ set_handler(struct loader *l, const struct config_queue *q, struct config_handle
 			complain(l, path, "\"ignore\" has no settings; take the config away");
 		return;
 	}
+	set_handler_files(l, q, h);
 	if (strchr(h->use, '/') != NULL) {
 		h->path = beside_file(c, h->use);
 		if (!is_readable(h->path, &st, &why))

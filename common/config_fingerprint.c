@@ -92,6 +92,16 @@ put_keys(struct buf *b, const char *section, const void *base)
 	}
 }
 
+bool
+config_pair_is_file(const struct config_pair *pair)
+{
+	const char *dot = strrchr(pair->path, '.'), *name = dot == NULL ? pair->path : dot + 1;
+	size_t len = strlen(name), group = dot == NULL ? 0 : (size_t)(dot - pair->path);
+
+	return (len > 5 && memcmp(name + len - 5, "_file", 5) == 0) ||
+	    (group > 6 && memcmp(dot - 6, "_files", 6) == 0);
+}
+
 static void
 put_queue(struct buf *b, const struct config_queue *q)
 {
@@ -116,6 +126,8 @@ put_queue(struct buf *b, const struct config_queue *q)
 		for (size_t j = 0; j < h->pair_count; j++) {
 			put(b, h->pairs[j].path);
 			put(b, h->pairs[j].value);
+			if (config_pair_is_file(&h->pairs[j]))
+				put_file(b, h->pairs[j].value);
 		}
 	}
 }

@@ -142,6 +142,10 @@ build(struct outbox_table *table, const char *oid)
 	    "select virtualtransaction from pg_locks where locktype = 'relation' and relation = %s"
 	    " and database = (select oid from pg_database where datname = current_database())"
 	    " and mode = 'RowExclusiveLock' and granted", oid);
+	table->net = arena_printf(arena,
+	    "select seq::int8, aggregatetype::text, aggregateid::text from %s"
+	    " where seq > $1::int8 and seq <= $2::int8 and not_before is null"
+	    " order by seq limit $3::int8", name);
 	table->count = arena_printf(arena,
 	    "select count(*) from (select from %s where seq > $1::int8 and not_before is null"
 	    " limit 100000) as ahead", name);

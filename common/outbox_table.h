@@ -55,6 +55,9 @@ enum {
 	OUTBOX_META_FILE
 };
 
+/* The columns of 'net'; the first one is OUTBOX_SEQ. */
+enum { OUTBOX_NET_AGGREGATE_TYPE = 1, OUTBOX_NET_AGGREGATE_ID };
+
 /*
  * Template over the columns of a row: "orders", "{aggregatetype}", "shop.{type}". Braces are
  * doubled to stand for themselves.
@@ -93,6 +96,8 @@ struct outbox_table {
 	const char *sweep, *catch_up;
 	const char *erase;		/* $1 seqs int8[] */
 	const char *writers;		/* virtual ids of transactions that may be writing */
+	/* $1 from (excluded), $2 to, $3 rows: what is left there, seqs and aggregates */
+	const char *net;
 	const char *count;		/* $1 cursor: rows ahead of it, 100000 at most */
 };
 #define OUTBOX_TABLE_INIT { .arena = ARENA_INIT }

@@ -40,7 +40,7 @@ struct stats_queue {
 	_Atomic uint64_t pid, runner_starts;
 };
 struct stats_outbox {
-	_Atomic uint64_t published, confirmed, returned, nacked, refused, deleted, reads, reconnects, leader_losses;
+	_Atomic uint64_t published, confirmed, returned, nacked, refused, deleted, reads, reconnects, leader_losses, swept;
 	_Atomic uint64_t in_flight, blocked_aggregates, leader, database_up, broker_up;		/* gauges */
 	_Atomic uint64_t oldest_ms, pending;							/* gauges, of the last look */
 	struct stats_histogram confirm;			/* publish to confirm */

@@ -108,6 +108,7 @@ put_outbox(struct json *j, const struct status_page *p)
 	put_number(j, "reads", &o->reads);
 	put_number(j, "reconnects", &o->reconnects);
 	put_number(j, "leader_losses", &o->leader_losses);
+	put_number(j, "swept", &o->swept);
 	json_put_bool(j, "leader", status_number(&o->leader) != 0);
 	json_put_bool(j, "database_up", status_number(&o->database_up) != 0);
 	json_put_bool(j, "broker_up", status_number(&o->broker_up) != 0);

@@ -154,6 +154,7 @@ outbox_work(struct outbox *o)
 		outbox_publish_work(o, now);
 		outbox_settle_work(o, now);
 		outbox_floor_work(o, now);
+		outbox_net_work(o, now);
 		outbox_read_work(o, now);
 	}
 	loop_timer_set_ms(&o->timer, o->wait_ms);

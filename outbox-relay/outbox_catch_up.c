@@ -21,18 +21,10 @@ static struct aggregate *
 aggregate_in(const struct outbox *o, enum aggregate_where list, const struct pg_result *result,
     int row)
 {
-	const char *type = pg_value(result, row, OUTBOX_AGGREGATE_TYPE);
-	const char *id = pg_value(result, row, OUTBOX_AGGREGATE_ID);
-	struct aggregate *aggregate;
-	struct buf key = BUF_INIT;
+	struct aggregate *aggregate = outbox_find_aggregate(o,
+	    pg_value(result, row, OUTBOX_AGGREGATE_TYPE),
+	    pg_value(result, row, OUTBOX_AGGREGATE_ID));
 
-	if (id == NULL)
-		return NULL;
-	buf_puts(&key, type == NULL ? "" : type);
-	buf_putc(&key, '\0');
-	buf_puts(&key, id);
-	aggregate = table_get(&o->aggregates, key.data, key.len);
-	buf_release(&key);
 	return aggregate != NULL && aggregate->list == list ? aggregate : NULL;
 }
 

@@ -131,6 +131,7 @@ purge(struct outbox *o)
 			seq_list_add(&below, entry->seq);
 	for (size_t i = 0; i < below.count; i++)
 		outbox_unmark_dropped(o, below.items[i]);
+	o->floor.purged = true;
 	seq_list_release(&below);
 }
 
@@ -147,12 +148,25 @@ outbox_floor_rise(struct outbox *o)
 }
 
 void
+outbox_floor_lower(struct outbox *o, int64_t floor)
+{
+	struct outbox_floor *f = &o->floor;
+
+	if (floor >= o->reader.floor)
+		return;
+	o->reader.floor = floor;
+	o->reader.clears_floor = false;		/* the look that is under way began above it */
+	clear_names(&f->waiting);
+	f->state = FLOOR_IDLE;
+}
+
+void
 outbox_floor_reset(struct outbox *o)
 {
 	struct outbox_floor *f = &o->floor;
 
 	clear_names(&f->waiting);
 	f->state = FLOOR_IDLE;
-	f->asking = false;
+	f->asking = f->purged = false;
 	f->next = (struct clock_mono){ 0 };
 }

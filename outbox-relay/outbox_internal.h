@@ -8,6 +8,7 @@
  *   outbox_read.c     reading ahead, and whose turn it is to read
  *   outbox_catch_up.c reading once more what was let go of
  *   outbox_floor.c    below which seq nothing new can appear
+ *   outbox_net.c      making sure of it
  *   outbox_publish.c  issuing, the window
  *   outbox_settle.c   what the broker answers; deleting
  *   outbox_blocked.c  aggregates whose first row could not be published
@@ -98,6 +99,15 @@ struct outbox_floor {
 	/* transactions that may have rows at or below it under way: texts of ours */
 	struct table waiting;
 	struct clock_mono next;
+	bool purged;			/* of rows that wait below it not all are in 'known' */
+	struct log_complaint complaint;
+};
+
+struct outbox_net {
+	bool asking;
+	int64_t at, to;			/* of this step: from behind the one up to the other */
+	int64_t step;			/* how many seqs */
+	struct clock_mono sent, next;
 	struct log_complaint complaint;
 };
 
@@ -177,6 +187,7 @@ struct outbox {
 
 	struct outbox_reader reader;
 	struct outbox_floor floor;
+	struct outbox_net net;
 	struct outbox_window window;
 	struct outbox_settling settling;
 	struct outbox_blocked blocked;
@@ -216,6 +227,8 @@ void	outbox_taken_back(struct outbox *) ATTR_NONNULL;
 /* kept; ready when it is its turn */
 void	outbox_add_row(struct outbox *, struct aggregate *, struct row *) ATTR_NONNULL;
 void	outbox_leave_list(struct outbox *, struct aggregate *) ATTR_NONNULL;
+/* NULL: it is not known, or id is */
+struct aggregate *outbox_find_aggregate(const struct outbox *, const char *type, const char *id);
 /* for now: out of the reader's list, back to lagging or flowing */
 void	outbox_caught_up(struct outbox *, struct aggregate *) ATTR_NONNULL;
 
@@ -259,6 +272,12 @@ void	outbox_floor_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 bool	outbox_floor_is_clear(const struct outbox *) ATTR_NONNULL;
 /* a look ahead that was begun when it was clear has taken in all that it found */
 void	outbox_floor_rise(struct outbox *) ATTR_NONNULL;
+/* rows were found there nevertheless: the next looks see them */
+void	outbox_floor_lower(struct outbox *, int64_t floor) ATTR_NONNULL;
+
+/* outbox_net.c */
+void	outbox_net_reset(struct outbox *) ATTR_NONNULL;
+void	outbox_net_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
 /* outbox_publish.c */
 void	outbox_publish_init(struct outbox *) ATTR_NONNULL;

@@ -93,6 +93,7 @@ prepare_all(struct outbox *o)
 		{ "erase", o->table.erase },
 		{ "writers", o->table.writers },
 		{ "count", o->table.count },
+		{ "net", o->table.net },
 		{ "fence", fence_sql },
 		{ "resign", resign_sql },
 		{ "try", try_sql },

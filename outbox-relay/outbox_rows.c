@@ -110,6 +110,22 @@ outbox_add_row(struct outbox *o, struct aggregate *aggregate, struct row *row)
 		make_ready(o, row);
 }
 
+struct aggregate *
+outbox_find_aggregate(const struct outbox *o, const char *type, const char *id)
+{
+	struct aggregate *aggregate;
+	struct buf key = BUF_INIT;
+
+	if (id == NULL)
+		return NULL;
+	buf_puts(&key, type == NULL ? "" : type);
+	buf_putc(&key, '\0');
+	buf_puts(&key, id);
+	aggregate = table_get(&o->aggregates, key.data, key.len);
+	buf_release(&key);
+	return aggregate;
+}
+
 /* Rows are taken in order of seq, but for those that were committed late. */
 void
 outbox_take_row(struct outbox *o, struct row *row)
@@ -254,6 +270,7 @@ outbox_forget(struct outbox *o)
 	outbox_settle_reset(o);
 	outbox_read_reset(o);
 	outbox_floor_reset(o);
+	outbox_net_reset(o);
 	o->trying = false;
 	o->broker_lost_since = (struct clock_mono){ 0 };
 }

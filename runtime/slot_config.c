@@ -4,9 +4,11 @@
 #include "runtime/slot_config.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 
 #include "common/config_value.h"
+#include "common/secret.h"
 #include "runtime/slot_call.h"
 #include "util/arena.h"
 
@@ -169,6 +171,22 @@ slot_config_statement(const struct pawl_config *config, const char *path, const 
 		c->handler, path == NULL ? "" : arena_strdup(h->arena, path), statement
 	};
 	return 0;
+}
+
+/* The name is absolute already, but for one that was given to `pawlctl try` by hand. */
+const char *
+slot_config_secret(const struct pawl_config *config, const char *path)
+{
+	const struct slot_config *c = config_of(config);
+	const char *name = read_value(c, path), *secret;
+	char error[PATH_MAX + 256];
+
+	if (name == NULL)
+		return NULL;
+	secret = secret_read(c->handlers->arena, name, ".", error, sizeof(error));
+	if (secret == NULL)
+		slot_handlers_error(c->handlers, c->handler, path, "%s", error);
+	return secret;
 }
 
 int

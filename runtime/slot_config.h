@@ -24,5 +24,6 @@ int	slot_config_count(const struct pawl_config *, const char *path);
 const char *slot_config_member(const struct pawl_config *, const char *path, int index);
 int	slot_config_statement(const struct pawl_config *, const char *path, const char *text);
 int	slot_config_kind(const struct pawl_config *, enum pawl_kind);
+const char *slot_config_secret(const struct pawl_config *, const char *path);
 int	slot_config_error(const struct pawl_config *, const char *path, const char *fmt, ...) ATTR_PRINTF(3, 4);
 #endif

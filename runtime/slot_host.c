@@ -34,4 +34,5 @@ const struct pawl_host slot_host = {
 	.config_statement = slot_config_statement,
 	.config_kind = slot_config_kind,
 	.config_error = slot_config_error,
+	.config_secret = slot_config_secret,
 };

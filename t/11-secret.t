@@ -69,6 +69,30 @@ for my $case (
 	unlike(try_secret('most'), qr/larger/, '4 KiB are read');
 }
 
+# Those of a handler: settings called x_file, or in a group called x_files.
+{
+	require Pawl::Slot;
+	my $script = Pawl::Slot::script_handler();
+	my $try = sub {
+		my ($settings, %env) = @_;
+		my $path = write_file('h.conf', "broker: { uri = \"amqp://h\"; };\ndatabase: { conninfo = \"host=/nowhere\"; };\nqueues: { q: { handlers: {\n"
+		    . "h: { type = \"*\"; use = \"$script\";\nconfig: { $settings }; }; }; }; };\n");
+		my $run = run_program({ env => { CREDENTIALS_DIRECTORY => undef, %env } }, 'pawlctl', 'try', '--json', '-c', $path, '-q', 'q', 'members');
+		unlike($run->{err}, qr/geheim|sesame/, 'no password in an error');
+		return $run->{err} . ($run->{out} =~ /"((?:ca_file)=[^"]*)"/ ? $1 : '');
+	};
+	secret_file('token', "t0k3n\n");
+	secret_file('ca.pem', 'public', 0644);
+	is($try->('ca_file = "ca.pem";  password_file = "bare";  header_files: { Token = "${PAWL_T_DIR}/token"; };', PAWL_T_DIR => $dir),
+		"ca_file=$dir/ca.pem;secret=$password;token=t0k3n;", 'of a handler: beside the configuration, with ${NAME}');
+	is($try->('ca_file = "/ca.pem";  password_file = "good";  header_files: { Token = "token"; };', CREDENTIALS_DIRECTORY => "$dir/credentials"),
+		"ca_file=/ca.pem;secret=geheim-no;token=t0k3n;" =~ s/geheim-no/read_file("$dir\/credentials\/good")/er, 'a credential goes first');
+	my $where = "$dir/h.conf:5: queues.q.handlers.h.config";
+	is($try->('ca_file = "x";  password_file = "open";  header_files: { Token = "nosuch"; };'), "$where.header_files.Token: could not open \"$dir/nosuch\": No such file or directory\n"
+		. "$where.password_file: \"$dir/open\" can be read by everybody on this machine; run: chmod o= '$dir/open'\n", 'all that is wrong is told');
+	is($try->('ca_file = "${PAWL_T_NONE}/x";'), "$where.ca_file: the environment variable PAWL_T_NONE is not set\n", 'a variable that is not set');
+}
+
 # ${NAME}.
 sub try_uri
 {

@@ -13,7 +13,7 @@ start(const struct pawl_config *cfg, void **self)
 		return pawl_config_error(cfg, "url", "is missing, and number is %d", 3);
 	if (pawl_config_ms(cfg, "wait", 1000) < pawl_config_count(cfg, "steps") || member != 0)
 		return -1;
-	if (pawl_config_kind(cfg, PAWL_EFFECTS) != 0)
+	if (pawl_config_kind(cfg, PAWL_EFFECTS) != 0 || pawl_config_secret(cfg, "password_file") != 0)
 		return -1;
 	return pawl_config_statement(cfg, "", "insert into effects (key) values ($1)");
 }

@@ -193,6 +193,10 @@ start(const struct pawl_config *cfg, void **self)
 		(void)snprintf(path, sizeof(path), "group.%s.deep", member);
 		(void)pawl_config_string(cfg, path, "");
 	}
+	member = pawl_config_string(cfg, "ca_file", NULL);
+	if (member != NULL)
+		(void)snprintf(members, sizeof(members), "ca_file=%s;secret=%s;token=%s;", member, pawl_config_secret(cfg, "password_file"),
+		    pawl_config_secret(cfg, "header_files.Token"));
 	if (statement != NULL)
 		status |= pawl_config_statement(cfg, "statement", statement);
 	if (fail != NULL && strcmp(fail, "silent") == 0)
