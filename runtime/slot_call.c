@@ -302,6 +302,18 @@ slot_call_header_at(struct pawl_call *call, size_t index, const char **value)
 	return name.len == 0 ? "" : name.data;
 }
 
+const void *
+slot_call_header_bytes(struct pawl_call *call, size_t index, size_t *size)
+{
+	struct slot_call *c = call_of(call);
+	struct slice name, value;
+
+	if (c->failed || !frame_message_header_at(c->message->in, index, &name, &value))
+		return NULL;
+	*size = value.len;
+	return value.len == 0 ? "" : value.data;
+}
+
 const char *
 slot_call_body(struct pawl_call *call)
 {
