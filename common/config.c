@@ -177,7 +177,17 @@ set_broker(struct loader *l)
 
 /* --- queues --- */
 
-/* The names of files among a handler's own settings become absolute, as those of our own settings do. */
+/* "directory", "cache_directory": relative to the configuration's. Credentials of systemd are files. */
+static bool
+is_directory(const struct config_pair *pair)
+{
+	const char *dot = strrchr(pair->path, '.'), *name = dot == NULL ? pair->path : dot + 1;
+	const char *end = strstr(name, "directory");
+
+	return end != NULL && end[sizeof("directory") - 1] == '\0' && (end == name || end[-1] == '_');
+}
+
+/* The names of files and directories among a handler's own settings become absolute, as those of our own settings do. */
 static void
 set_handler_files(struct loader *l, const struct config_queue *q, struct config_handler *h)
 {
@@ -189,11 +199,12 @@ set_handler_files(struct loader *l, const struct config_queue *q, struct config_
 		const char *name;
 
 		pairs[i] = h->pairs[i];
-		if (!config_pair_is_file(&pairs[i]) || pairs[i].value[0] == '\0')
+		if ((!config_pair_is_file(&pairs[i]) && !is_directory(&pairs[i])) || pairs[i].value[0] == '\0')
 			continue;
 		name = config_expand(&c->arena, pairs[i].value, error, sizeof(error));
 		if (name != NULL)
-			pairs[i].value = secret_path(&c->arena, name, c->directory);
+			pairs[i].value = is_directory(&pairs[i]) ? beside_file(c, name) :
+								   secret_path(&c->arena, name, c->directory);
 		else
 			config_error(&l->errors, pairs[i].file, pairs[i].line,
 			    arena_printf(&c->arena, "queues.%s.handlers.%s.config.%s", q->name, h->name,

@@ -68,6 +68,7 @@ const char *slot_call_field(struct pawl_call *, const char *pointer, int require
 const char *slot_call_json(struct pawl_call *, const char *pointer);
 const char *slot_call_header(struct pawl_call *, const char *name);
 const char *slot_call_header_at(struct pawl_call *, size_t index, const char **value);
+const void *slot_call_header_bytes(struct pawl_call *, size_t index, size_t *size);
 const char *slot_call_body(struct pawl_call *);
 void	slot_call_sql(struct pawl_call *, const char *const *text_and_params, size_t n);
 void	slot_call_expect(struct pawl_call *, int64_t rows, enum pawl_verdict, const char *code);

@@ -35,4 +35,5 @@ const struct pawl_host slot_host = {
 	.config_kind = slot_config_kind,
 	.config_error = slot_config_error,
 	.config_secret = slot_config_secret,
+	.header_bytes = slot_call_header_bytes,
 };

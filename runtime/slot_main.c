@@ -56,11 +56,12 @@ hide_socket(void)
 }
 
 /* Ctrl-C and service managers signal whole groups. When this process ends is the runner's
- * decision; it dies with it anyway. */
+ * decision; it dies with it anyway. And whom a handler writes to may go: that is an error of
+ * write(), not the slot's end. */
 static void
 ignore_signals(void)
 {
-	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE };
 
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		(void)signal(numbers[i], SIG_IGN);

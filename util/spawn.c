@@ -28,13 +28,15 @@ extern char **environ;
 enum { FDS_MAX = 16, STANDARD_FDS = 3 };
 
 enum step {
-	STEP_OPEN, STEP_PIPE, STEP_FORK, STEP_PARENT, STEP_DUP, STEP_CLOSE, STEP_LIMIT, STEP_EXEC,
+	STEP_OPEN, STEP_PIPE, STEP_FORK, STEP_PARENT, STEP_DUP, STEP_CLOSE, STEP_LIMIT,
+	STEP_GROUP, STEP_DIRECTORY, STEP_EXEC,
 	STEP_COUNT
 };
 static const char *const step_text[] = {
 	[STEP_OPEN] = "open /dev/null", [STEP_PIPE] = "pipe", [STEP_FORK] = "fork",
 	[STEP_PARENT] = "die with the parent", [STEP_DUP] = "dup2", [STEP_CLOSE] = "close_range",
-	[STEP_LIMIT] = "setrlimit", [STEP_EXEC] = "exec",
+	[STEP_LIMIT] = "setrlimit", [STEP_GROUP] = "setpgid", [STEP_DIRECTORY] = "chdir",
+	[STEP_EXEC] = "exec",
 };
 struct report { int step, error; };	/* what the child writes into the pipe when it fails */
 
@@ -182,11 +184,12 @@ environment(const char *const *without)
 }
 
 __attribute__((noreturn)) static void
-become(const struct spawn_options *options, char *const *env, pid_t parent, int null_fd, int pipe_fd)
+become(const struct spawn_options *options, char *const *ours, pid_t parent, int null_fd, int pipe_fd)
 {
 	const rlim_t memory = (rlim_t)options->memory_limit_bytes;
 	const struct rlimit limit = { memory, memory };
-	union { const char *const *borrowed; char *const *argv; } args = { options->argv };
+	union { const char *const *borrowed; char *const *texts; } args = { options->argv },
+	    env = { options->environment };
 	int moved;
 
 	default_signals();
@@ -199,7 +202,11 @@ become(const struct spawn_options *options, char *const *env, pid_t parent, int 
 		fail(pipe_fd, STEP_DUP);
 	if (options->memory_limit_bytes > 0 && setrlimit(RLIMIT_AS, &limit) < 0)
 		fail(moved, STEP_LIMIT);
-	execve(options->path, args.argv, env);
+	if (options->own_group && setpgid(0, 0) < 0)
+		fail(moved, STEP_GROUP);
+	if (options->directory != NULL && chdir(options->directory) < 0)
+		fail(moved, STEP_DIRECTORY);
+	execve(options->path, args.texts, env.borrowed == NULL ? ours : env.texts);
 	fail(moved, STEP_EXEC);
 }
 

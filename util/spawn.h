@@ -4,6 +4,7 @@
  */
 #ifndef PAWL_UTIL_SPAWN_H
 #define PAWL_UTIL_SPAWN_H
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include "util/attr.h"
@@ -16,6 +17,9 @@ struct spawn_options {
 	size_t fd_count;
 	int64_t memory_limit_bytes;	/* RLIMIT_AS; 0: none */
 	const char *const *without;	/* environment variables that it does not get, up to a NULL; NULL: it gets all */
+	const char *const *environment;	/* "NAME=VALUE" ... NULL: exactly these instead of ours; NULL: ours */
+	const char *directory;		/* where it runs; NULL: where we are */
+	bool own_group;			/* it leads a process group of its own */
 };
 
 /* Program in a new process. -1: errno, and *step names what failed ("exec", "dup2", ...); exec's failure is reported here. */

@@ -29,6 +29,7 @@ static enum pawl_verdict
 handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 {
 	const char *header, *value = "", *texts[2];
+	size_t size = 0;
 
 	(void)self;
 	PAWL_SQL(call, "insert into effects (key) values ($1)", msg->key);
@@ -37,7 +38,7 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 	texts[1] = pawl_format(call, "%s %u", msg->key, msg->attempt);
 	pawl_sql(call, texts, 2);
 	for (size_t i = 0; (header = pawl_header_at(call, i, &value)) != 0; i++)
-		pawl_log(call, PAWL_DEBUG, "%s: %s", header, value == 0 ? "" : value);
+		pawl_log(call, PAWL_DEBUG, "%s: %s", header, value == 0 ? pawl_bytes(call, pawl_header_bytes(call, i, &size), size) : value);
 	pawl_emit(call, "order", pawl_field_if(call, "/id"), "OrderSeen", pawl_json(call, "/order"));
 	pawl_emit_header(call, "who", pawl_quote(call, pawl_header(call, "who")));
 	pawl_emit_delay(call, 1000);

@@ -35,7 +35,7 @@
 #include "util/log.h"
 #include "util/spawn.h"
 
-enum { SLOTS_MOST = 128, HANDLERS_MOST = 16, PAIRS_MOST = 64, WORDS_MOST = 32, HEADERS_MOST = 16 };
+enum { SLOTS_MOST = 128, HANDLERS_MOST = 63, PAIRS_MOST = 64, WORDS_MOST = 32, HEADERS_MOST = 16 };
 
 struct driven {
 	pid_t pid;

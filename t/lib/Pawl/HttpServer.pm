@@ -3,7 +3,8 @@
 #   my $server = Pawl::HttpServer->start(sub { my ($request, $client) = @_; return [ 201, { 'X-A' => 'b' }, 'body' ] });
 #   $server->url('/path')         http://127.0.0.1:PORT/path;  $server->port
 #   $server->tls($cert, $key [, $client_ca])    the port of another server before it, with TLS (python3); client_ca: who has no certificate of it is refused
-#   $server->requests             what came, in its order: { method, target, headers => { lower case }, body, connection, began, ended }
+#   $server->requests             what came, in its order: { method, target, headers => { lower case }, body (its first 64 KiB),
+#                                 size, connection, began, ended }
 #   $server->stop
 #
 # The code runs in the connection's process; it gets the request, with { same } counting those with its Idempotency-Key so far, itself
@@ -129,7 +130,7 @@ sub converse
 		$request->{connection} = $connection;
 		$request->{id} = "$connection." . ++$serial;
 		$request->{began} = Time::HiRes::time();
-		note($log, $request);
+		note($log, { %$request, body => substr($request->{body}, 0, 65536), size => length $request->{body} });
 		$request->{same} = same_key($log, $request->{headers}{'idempotency-key'} // '');
 		my $result = $answer->($request, $client);
 		note($log, { id => $request->{id}, ended => Time::HiRes::time() });
