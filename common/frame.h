@@ -85,14 +85,16 @@ enum {
 	FRAME_OUTCOME_MAYBE = 1,		/* with UNAPPLIED: a commit was under way; if it is a duplicate later, that was us */
 	FRAME_OUTCOME_LOST_SESSION = 2,		/* with UNAPPLIED: the session died without a word (EOF) while this was in its transaction */
 	FRAME_OUTCOME_SUSPECT = 4,		/* with UNAPPLIED: run it alone next time */
-	FRAME_OUTCOME_BUSY = 8			/* with UNAPPLIED: another slot or worker has a message with this key just now */
+	FRAME_OUTCOME_BUSY = 8,			/* with UNAPPLIED: another slot or worker has a message with this key just now */
+	FRAME_OUTCOME_REPLY = 16		/* with DONE: an answer for whoever asked; code is its content type, text its body */
 };
+enum { FRAME_REPLY_MAX = 128 * 1024 };		/* bytes of its body */
 struct frame_outcome {
 	uint8_t outcome, flags;
 	uint16_t unused;
 	uint32_t delay_ms;			/* pawl_again_after; 0: the policy's */
 	uint32_t handle_us;			/* time in handle() */
-	struct frame_text code, text;		/* reason; empty for DONE */
+	struct frame_text code, text;		/* reason; empty for DONE without a reply */
 };
 struct frame_result { uint64_t id; uint32_t count, database_us; uint32_t deadlocks, unused; };
 /* The outcomes of a RESULT of size bytes at an address that is a multiple of 8, all of their texts checked; NULL if anything is wrong. */

@@ -119,6 +119,7 @@ deadline_passed(void *arg)
 
 	if (r->state == RUNNER_STATE_CLOSING) {
 		runner_slots_kill(r);
+		runner_replies_release(r);
 		return;
 	}
 	log_warning("%zu messages were not finished within %" PRId64 " s (shutdown_timeout): "
@@ -134,7 +135,7 @@ go_on_ending(struct runner *r)
 	bool deaf = r->consumer == NULL || r->cancelled;
 
 	if (r->state == RUNNER_STATE_CLOSING) {
-		if (runner_slots_gone(r))
+		if (runner_slots_gone(r) && runner_replies_out(r))
 			loop_stop(r->loop);
 		return;
 	}
@@ -396,6 +397,7 @@ end_round(void *arg)
 	r->bad_tag = false;
 	runner_dispatch(r);
 	runner_dead_flush(r);
+	runner_replies_flush(r);
 	deliveries_ack(r);
 	limit_reading(r);
 	set_gauges(r);
@@ -554,7 +556,9 @@ static void
 release(struct runner *r)
 {
 	amqp_consumer_free(&r->consumer);
+	runner_replies_release(r);
 	runner_dead_release(r);
+	runner_publisher_release(r);
 	runner_slots_release(r);
 	for (size_t i = 0; i < r->queue->handler_count; i++)
 		free(r->handlers[i].version);

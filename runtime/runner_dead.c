@@ -3,9 +3,8 @@
  * the broker has confirmed that, the original is acked. In the runner.
  *
  * A letter is never lost: refused, returned or cut off, it is published again, with pauses, while
- * its original stays unacked. The publishing connection is a second one, so that an alarm at the
- * broker stops it and not the acks; it is opened at first need. A message that closes the channel
- * (406) takes others with it: all of them then go one at a time until the culprit is known.
+ * its original stays unacked. A message that closes the channel (406) takes others with it: all of
+ * them then go one at a time until the culprit is known.
  */
 #include <assert.h>
 #include <stdarg.h>
@@ -186,43 +185,6 @@ static const struct amqp_channel_events channel_events = {
 	.ready = on_ready, .outcome = on_outcome, .down = on_down,
 };
 
-static void
-on_connected(void *arg)
-{
-	(void)arg;
-}
-
-static void
-on_lost(void *arg, const struct amqp_error *error)
-{
-	struct runner *r = arg;
-
-	log_complain(&r->dead.connection, LOG_LEVEL_WARNING, "dead letters wait: %s", error->text);
-}
-
-static void
-on_blocked(void *arg, bool blocked, struct slice reason)
-{
-	struct runner *r = arg;
-
-	if (blocked)
-		log_complain(&r->dead.blocked, LOG_LEVEL_WARNING, "dead letters wait: the broker "
-		    "has an alarm and takes nothing: %.*s", (int)reason.len, reason.data);
-	else
-		log_recovered(&r->dead.blocked, "the broker takes messages again");
-}
-
-static const struct amqp_publisher_events publisher_events = {
-	.connected = on_connected, .lost = on_lost, .blocked = on_blocked,
-};
-
-static void
-open_connection(struct runner *r)
-{
-	r->dead.publisher = amqp_publisher_new(r->loop, &r->connection, &publisher_events, r);
-	r->dead.channel = amqp_channel_new(r->dead.publisher, &channel_events, r);
-}
-
 /* ---- publishing ---- */
 
 static struct amqp_header
@@ -309,8 +271,8 @@ runner_dead_flush(struct runner *r)
 
 	if (dead->waiting == NULL)
 		return;
-	if (dead->publisher == NULL)
-		open_connection(r);
+	if (dead->channel == NULL)
+		dead->channel = amqp_channel_new(runner_publisher(r), &channel_events, r);
 	while (amqp_channel_ready(dead->channel) && may_send(dead) &&
 	    (l = next_due(dead, &wait_ms)) != NULL) {
 		enum amqp_publish_status status = publish(r, l, error, sizeof(error));
@@ -330,7 +292,7 @@ runner_dead_flush(struct runner *r)
 		published = true;
 	}
 	if (published)
-		amqp_publisher_flush(dead->publisher);
+		amqp_publisher_flush(runner_publisher(r));
 	if (wait_ms >= 0)
 		loop_timer_set_ms(&dead->retry, wait_ms);
 }
@@ -404,7 +366,7 @@ runner_dead_tick(struct runner *r)
 	struct runner_dead *dead = &r->dead;
 
 	if (dead->sent == NULL || !amqp_channel_ready(dead->channel) ||
-	    amqp_publisher_blocked(dead->publisher) ||
+	    amqp_publisher_blocked(runner_publisher(r)) ||
 	    clock_ms_between(dead->heard, loop_now(r->loop)) < CONFIRM_MS)
 		return;
 	log_complain(&dead->connection, LOG_LEVEL_WARNING, "dead letters wait: "
@@ -413,7 +375,7 @@ runner_dead_tick(struct runner *r)
 	amqp_channel_free(&dead->channel);
 	while (dead->sent != NULL)
 		again(r, dead->sent, true);
-	dead->channel = amqp_channel_new(dead->publisher, &channel_events, r);
+	dead->channel = amqp_channel_new(runner_publisher(r), &channel_events, r);
 }
 
 static void
@@ -433,7 +395,6 @@ void
 runner_dead_release(struct runner *r)
 {
 	amqp_channel_free(&r->dead.channel);
-	amqp_publisher_free(&r->dead.publisher);
 	while (r->dead.sent != NULL) {
 		r->dead.sent->delivery = NULL;
 		again(r, r->dead.sent, true);

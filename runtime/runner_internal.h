@@ -168,13 +168,20 @@ struct held { struct held *next, *prev; struct loop_timer due; struct delivery *
 
 struct runner_dead {			/* runner_dead.c */
 	const char *queue;		/* NAME.dead */
-	struct amqp_publisher *publisher;	/* opened at first need */
-	struct amqp_channel *channel;
+	struct amqp_channel *channel;	/* opened at first need */
 	struct dead_letter *waiting, *waiting_tail, *sent;
 	size_t sent_count;
 	struct clock_mono heard;	/* the last outcome, or the first letter after a silence */
 	struct loop_timer retry;
-	struct log_complaint connection, refused, blocked;
+	struct log_complaint connection, refused;
+};
+
+struct reply;
+struct runner_replies {			/* runner_reply.c */
+	struct amqp_channel *channel;	/* opened at first need */
+	struct reply *waiting, **end;
+	size_t bytes, count;		/* waiting */
+	struct log_complaint lost, full;
 };
 
 struct dead_reason {			/* each reason is complained about by itself; the last place is for all others */
@@ -251,7 +258,10 @@ struct runner {
 	struct log_complaint slot_death, slot_kill, orphan, slot_refused, slot_spawn, no_database;
 
 	struct runner_breaker breaker;
+	struct amqp_publisher *publisher;	/* runner_publisher.c; NULL: there was no need yet */
+	struct log_complaint publishing, blocked;
 	struct runner_dead dead;
+	struct runner_replies replies;
 	struct dead_reason dead_reasons[RUNNER_DEAD_REASONS];
 	struct log_complaint broker;
 	struct loop_timer tick, deadline;
@@ -330,4 +340,14 @@ void	runner_dead_forget(struct runner *, struct delivery *) ATTR_NONNULL;	/* it 
 void	runner_dead_init(struct runner *) ATTR_NONNULL;
 void	runner_dead_tick(struct runner *) ATTR_NONNULL;
 void	runner_dead_release(struct runner *) ATTR_NONNULL;
+
+/* runner_publisher.c */
+struct amqp_publisher *runner_publisher(struct runner *) ATTR_NONNULL;	/* opened by the first call */
+void	runner_publisher_release(struct runner *) ATTR_NONNULL;
+
+/* runner_reply.c: best effort; whoever asked must be able to ask again */
+void	runner_reply(struct runner *, const struct delivery *, struct slice content_type, struct slice body) ATTR_NONNULL;
+void	runner_replies_flush(struct runner *) ATTR_NONNULL;	/* after the round: publish what can be */
+bool	runner_replies_out(const struct runner *) ATTR_NONNULL;	/* none is left, or none can be sent now */
+void	runner_replies_release(struct runner *) ATTR_NONNULL;	/* those that are left are lost */
 #endif

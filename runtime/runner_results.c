@@ -232,6 +232,9 @@ settle(struct runner *r, struct delivery *d, const struct frame_outcome *o,
 		break;
 	case OUTCOME_DONE:
 		runner_count(r, d, STATS_DONE);
+		if ((o->flags & FRAME_OUTCOME_REPLY) != 0)
+			runner_reply(r, d, frame_result_text(result, o->code),
+			    frame_result_text(result, o->text));
 		delivery_complete(r, &d);
 		break;
 	case OUTCOME_SNOOZE:

@@ -19,8 +19,9 @@ enum {
 	READ_BYTES = 128 << 10,
 	HUNG_UP_MS = 2000,	/* from a closed socket to SIGCHLD, at most */
 	IOV_BATCH = 256,
-	/* A slot's longest frame: READY, REFUSED with their texts, or a RESULT with all reasons. */
-	FRAME_BYTES_BASE = 1 << 20, FRAME_BYTES_EACH = 8 << 10
+	/* A slot's longest frame: READY, REFUSED with their texts, or a RESULT with all reasons
+	 * and replies. */
+	FRAME_BYTES_BASE = 1 << 20, FRAME_BYTES_EACH = FRAME_REPLY_MAX + (8 << 10)
 };
 
 /* ---- out ---- */

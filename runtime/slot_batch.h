@@ -38,6 +38,9 @@ struct slot_message {
 	uint32_t delay_ms, handle_us;
 	struct slot_effect *effects;
 	struct slot_effect *sent;	/* of READS: those that a query has sent already */
+	bool replies;			/* there is an answer, for when it is done: */
+	const char *reply_type;		/* its content type; NULL: none */
+	struct slice reply;
 };
 
 struct slot_batch {

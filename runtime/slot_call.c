@@ -12,7 +12,7 @@
 #include "util/log.h"
 #include "util/utf8.h"
 
-enum { TEXTS_BLOCK = 16 * 1024, PARAMS_MAX = 65535, TYPE_MAX = 255 };
+enum { TEXTS_BLOCK = 16 * 1024, PARAMS_MAX = 65535, SHORT_TEXT_MAX = 255 };
 
 const char slot_call_emit_sql[] =
     "insert into pawl.outbox (aggregatetype, aggregateid, type, payload, headers, not_before)"
@@ -151,6 +151,15 @@ fail(struct slot_call *c, enum outcome outcome, const char *code, const char *fm
 	va_start(ap, fmt);
 	c->text = text_vformat(c, fmt, ap);
 	va_end(ap);
+}
+
+/* What AMQP calls a short string. */
+static bool
+is_short_text(const char *text)
+{
+	size_t len = strnlen(text, SHORT_TEXT_MAX + 1);
+
+	return len <= SHORT_TEXT_MAX && utf8_valid(text, len);
 }
 
 static enum outcome
@@ -456,9 +465,9 @@ slot_call_emit(struct pawl_call *call, const char *aggregatetype, const char *ag
 
 	if (c->failed)
 		return;
-	if (type == NULL || type[0] == '\0' || strlen(type) > TYPE_MAX) {
+	if (type == NULL || type[0] == '\0' || strlen(type) > SHORT_TEXT_MAX) {
 		fail(c, OUTCOME_REJECT, "bad_emit",
-		    "the handler emits an event whose type has not 1 to %d bytes", TYPE_MAX);
+		    "the handler emits an event whose type has not 1 to %d bytes", SHORT_TEXT_MAX);
 		return;
 	}
 	if (payload != NULL) {
@@ -529,11 +538,26 @@ slot_call_emit_delay(struct pawl_call *call, int64_t ms)
 void
 slot_call_reply(struct pawl_call *call, const char *content_type, const void *body, size_t size)
 {
-	(void)content_type;
-	(void)body;
-	(void)size;
-	fail(call_of(call), OUTCOME_REJECT, "no_reply",
-	    "the handler replies, and this version of Pawl does not send replies");
+	struct slot_call *c = call_of(call);
+	struct slot_message *m = c->message;
+
+	if (c->failed)
+		return;
+	if (m->replies)
+		fail(c, OUTCOME_REJECT, "bad_reply", "the handler replies twice");
+	else if (size > FRAME_REPLY_MAX)
+		fail(c, OUTCOME_REJECT, "bad_reply", "the handler replies with %zu bytes, %d are "
+		    "the most: answer with less, or with where it is", size, FRAME_REPLY_MAX);
+	else if (body == NULL && size > 0)
+		fail(c, OUTCOME_REJECT, "bad_reply", "the handler replies with a NULL");
+	else if (content_type != NULL && !is_short_text(content_type))
+		fail(c, OUTCOME_REJECT, "bad_reply",
+		    "the reply's content type is no UTF-8 text of at most %d bytes", SHORT_TEXT_MAX);
+	if (c->failed)
+		return;
+	m->replies = true;
+	m->reply_type = text_keep(c, content_type);
+	m->reply = (struct slice){ arena_memdup(c->arena, body, size), size };
 }
 
 enum pawl_verdict

@@ -7,6 +7,7 @@
 #include "runtime/slot.h"
 #include "runtime/slot_alone.h"
 #include "util/log.h"
+#include "util/utf8.h"
 
 enum { SHOWN = 200 };			/* bytes of a value, for people */
 
@@ -114,6 +115,22 @@ json_list(struct buf *b, const char *name, const struct slot_message *m, bool ev
 	buf_putc(b, ']');
 }
 
+static bool
+is_text(struct slice s)
+{
+	return memchr(s.data, '\0', s.len) == NULL && utf8_valid(s.data, s.len);
+}
+
+/* A body that is no text is null. */
+static void
+json_reply(struct buf *b, const struct slot_message *m)
+{
+	json_raw(b, "reply", "{");
+	json_member(b, "content_type", m->reply_type);
+	json_member(b, "body", is_text(m->reply) ? m->reply.data : NULL);
+	buf_printf(b, ",\"bytes\":%zu}", m->reply.len);
+}
+
 static void
 as_json(struct buf *b, const struct slot *s, const struct slot_message *m)
 {
@@ -135,6 +152,8 @@ as_json(struct buf *b, const struct slot *s, const struct slot_message *m)
 	}
 	json_list(b, "statements", m, false);
 	json_list(b, "events", m, true);
+	if (m->replies)
+		json_reply(b, m);
 	buf_putc(b, '}');
 }
 
@@ -184,6 +203,17 @@ show_effect(struct buf *b, const struct slot_effect *e)
 }
 
 static void
+show_reply(struct buf *b, const struct slot_message *m)
+{
+	buf_printf(b, "  reply %s: ", m->reply_type == NULL ? "(no content type)" : m->reply_type);
+	if (is_text(m->reply))
+		show_value(b, m->reply.data);
+	else
+		buf_printf(b, "%zu bytes", m->reply.len);
+	buf_putc(b, '\n');
+}
+
+static void
 for_people(struct buf *b, const struct slot *s, const struct slot_message *m)
 {
 	const struct slot_handler *h = &s->handlers.list[m->in->handler];
@@ -197,12 +227,14 @@ for_people(struct buf *b, const struct slot *s, const struct slot_message *m)
 	if (m->outcome != OUTCOME_DONE && m->delay_ms > 0)
 		buf_printf(b, " (again after %u ms)", (unsigned)m->delay_ms);
 	buf_putc(b, '\n');
-	if (m->outcome == OUTCOME_DONE && m->effects == NULL && m->sent == NULL)
+	if (m->outcome == OUTCOME_DONE && m->effects == NULL && m->sent == NULL && !m->replies)
 		buf_puts(b, "  nothing to do\n");
 	for (const struct slot_effect *e = m->sent; e != NULL; e = e->next)
 		show_effect(b, e);
 	for (const struct slot_effect *e = m->effects; e != NULL; e = e->next)
 		show_effect(b, e);
+	if (m->replies)
+		show_reply(b, m);
 }
 
 /* ---- a message */
@@ -229,8 +261,10 @@ try_one(struct slot *s, bool database)
 	m = &b.messages[0];
 	if (m->pending)
 		m->outcome = OUTCOME_DONE;
-	else
+	else {
 		m->effects = m->sent = NULL;
+		m->replies = false;
+	}
 	as_json(&json, s, m);
 	for_people(&text, s, m);
 	begin = slot_frames_begin(&s->frames, FRAME_TRIED);

@@ -252,6 +252,31 @@ put_text(struct buf *out, size_t payload, const char *text, size_t most)
 	return at;
 }
 
+static struct frame_text
+put_bytes(struct buf *out, size_t payload, struct slice bytes)
+{
+	struct frame_text at = { (uint32_t)(out->len - payload), (uint32_t)bytes.len };
+
+	buf_append(out, bytes.data, bytes.len);
+	buf_putc(out, '\0');
+	return at;
+}
+
+/* Only the first of several with one key has asked and was answered; who did not ask is not. */
+static void
+put_reply(struct buf *out, size_t payload, const struct slot_message *m, struct frame_outcome *outcome)
+{
+	if (m->in->reply_to.len == 0) {
+		log_debug("message \"%s\" has no reply_to: its reply goes nowhere", m->key.data);
+		return;
+	}
+	outcome->flags |= FRAME_OUTCOME_REPLY;
+	if (m->reply_type != NULL && m->reply_type[0] != '\0')
+		outcome->code = put_bytes(out, payload, slice_of(m->reply_type));
+	if (m->reply.len > 0)
+		outcome->text = put_bytes(out, payload, m->reply);
+}
+
 static void
 put_result(struct slot *s, const struct slot_batch *b)
 {
@@ -279,6 +304,8 @@ put_result(struct slot *s, const struct slot_batch *b)
 			outcome.code = put_text(out, begin, m->code, CODE_MAX);
 			outcome.text = put_text(out, begin, m->text, TEXT_MAX);
 		}
+		if (what == OUTCOME_DONE && m->replies)
+			put_reply(out, begin, m, &outcome);
 		memcpy(out->data + outcomes + i * sizeof(outcome), &outcome, sizeof(outcome));
 	}
 	slot_frames_end(&s->frames, begin);

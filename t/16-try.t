@@ -32,6 +32,11 @@ is_deeply([ @{ $out[1] }{qw(key verdict code text again_after_ms)} ], [ 'try-2',
 is("$out[2]{verdict} $out[2]{code} $out[2]{text}", 'reject bad_body the body is no JSON: syntax error at byte 1', 'one whose body is bad') or diag($out[2]{text});
 is_deeply($out[2]{statements}, [], 'which does nothing');
 
+# Replies
+like(try($script, lines([ reply => 'an answer' ]))->{out}, qr/: done\n  reply text\/plain: 'an answer'\n\z/, 'a reply');
+is_deeply((documents(try('--json', $script, lines([ reply => 'an answer' ]))))[0]{reply}, { content_type => 'text/plain', body => 'an answer', bytes => 9 }, 'as JSON');
+like(try($script, lines([ reply => 'an answer' ], [ fail => 3, 'no', '' ]))->{out}, qr/reject no\n\z/, 'who fails does not reply');
+
 # Bodies from files and lines
 my $file = write_file('bodies', "{\"a\":1}\n\n{\"a\":2}\n");
 @out = documents(try('--json', '--lines', $script, "\@$file"));

@@ -152,7 +152,7 @@ sub events { return map { { seq => $_->[0], at => $_->[1], aid => $_->[2], type 
 }
 
 # What this kind cannot do, and misuse
-for my $case ([ 'no_query', [ query => 'select 1' ] ], [ 'no_reply', [ reply => 'hello' ] ], [ 'bad_statement', [ sql => undef ] ], [ 'bad_expect', [ expect => 1, 3, 'x' ] ],
+for my $case ([ 'no_query', [ query => 'select 1' ] ], [ 'bad_reply', [ reply => 'hello' ], [ reply => 'again' ] ], [ 'bad_reply', [ reply => 'x' x 131073 ] ], [ 'bad_statement', [ sql => undef ] ], [ 'bad_expect', [ expect => 1, 3, 'x' ] ],
 	[ 'bad_expect', [ sql => 'select 1' ], [ expect => 1, 0, 'x' ] ], [ 'bad_expect', [ sql => 'select 1' ], [ expect => -1, 3, 'x' ] ], [ 'bad_verdict', [ return => -3 ] ]) {
 	my ($code, @lines) = @$case;
 	my $o = look('x', @lines);

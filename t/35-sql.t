@@ -113,9 +113,9 @@ value_is("case when :/n::int>4 then :/name else 'no' end", 'x', 'operators end a
 	my $manual = read_file(File::Basename::dirname($0) . '/../man/pawl-sql.7');
 	$manual =~ s/\\-/-/g;
 	my @examples = map { [ map { join('', /"((?:[^"]|""(?!;))*)"/g) } /((?:"[^"]*"\s*)+)/g ] } map { /config: (.*?\};)/s } $manual =~ /\.nf\n(.*?)\.fi/sg;
-	is(scalar(@examples), 5, 'the manual has examples');
+	is(scalar(@examples), 6, 'the manual has examples');
 	my $body = '{"id":"1","name":"n","customer_id":"c","total":12.50,"sku":"s","quantity":2,"order_id":"o1"}';
-	$db->do('create table orders (name text, customer_id text)');
+	$db->do('create table orders (name text, customer_id text); create table customers (id text, name text, credit numeric)');
 	for my $example (@examples) {
 		my @texts = grep { /^(insert|update|select) / } @$example;
 		my $slot = ready(map { ("statements.[$_]" => $texts[$_]) } 0 .. $#texts);
@@ -160,7 +160,9 @@ refused(qr/^pawl.conf:11: .*\.config\.expect: is no whole number: "x"/, expect =
 refused(qr/^pawl.conf:11: .*\.config\.code: is for a statement with expect/, code => 'x', statement => 'select 1');
 refused(qr/^pawl.conf:12: .*\.config\.otherwise: is "retry" or "reject"/, expect => 1, otherwise => 'x', statement => 'select 1');
 refused(qr/^pawl.conf:11: .*\.config\.statement: is there beside statements/, statement => 'select 1', 'statements.[0]' => 'select 1');
-refused(qr/^pawl.conf:11: .*\.config\.reply: unknown setting: handler "sql" does not read it/, reply => 'true', statement => 'select 1');
+refused(qr/^pawl.conf:11: .*\.config\.rely: unknown setting: handler "sql" does not read it/, rely => 'true', statement => 'select 1');
+refused(qr/^pawl.conf:11: .*\.config\.reply: is true or false/, reply => 'yes', statement => 'select 1');
+refused(qr/^pawl.conf:12: .*\.config\.statement: syntax error/, reply => 'true', statement => 'select 1;');
 my $text = refused(qr/statements\.\[0\]: unknown placeholder/, 'statements.[0]' => 'select :nothing', 'statements.[1].statement' => 'select $1', 'statements.[2].x' => 1);
 like($text, qr/statements\.\[1\]\.statement: parameter at character 8/, 'all mistakes of a handler are told at once');
 like($text, qr/pawl\.conf:10: .*config\.statements\.\[2\]: is a text, or a group/, 'also that one');

@@ -3,6 +3,7 @@
  * pawl-sql(7).
  *
  *   statement = "update t set name = :/name where id = :/id";  expect = 1;  code = "no_row";
+ *   statement = "select name, total from orders where id = :/id";  reply = true;
  *   statements = ( "insert ...", { statement = "update ...";  expect = 1;  code = "no_row";  otherwise = "reject"; } );
  */
 #include <pawl/handler.h>
@@ -24,6 +25,7 @@ struct statement {
 struct sql {
 	struct statement *statements;
 	size_t count;
+	bool reply;			/* the last statement's row is the answer */
 	struct sql_sources sources;
 	const char **values;		/* of this message, one for each source */
 };
@@ -77,10 +79,27 @@ read_expectation(const struct pawl_config *cfg, const char *prefix, struct state
 	return 0;
 }
 
+/* The server makes JSON of the row: it knows which columns are numbers. */
+static int
+give_row_as_json(struct sql_text *text)
+{
+	static const char format[] =
+	    "with pawl_row as (%s\n) select row_to_json(pawl_row)::text from pawl_row";
+	size_t size = sizeof(format) + strlen(text->text);
+	char *wrapped = malloc(size);
+
+	if (wrapped == NULL)
+		return -1;
+	(void)snprintf(wrapped, size, format, text->text);
+	free(text->text);
+	text->text = wrapped;
+	return 0;
+}
+
 /* path: of the text; prefix: of the settings beside it, NULL if there can be none. */
 static int
 read_statement(const struct pawl_config *cfg, const char *path, const char *prefix,
-    const char *text, struct sql *sql)
+    const char *text, bool last, struct sql *sql)
 {
 	struct statement *s = &sql->statements[sql->count++];
 	char error[256];
@@ -89,7 +108,7 @@ read_statement(const struct pawl_config *cfg, const char *path, const char *pref
 	if (sql_text_parse(text, &s->text, &sql->sources, error, sizeof(error)) != 0)
 		return pawl_config_error(cfg, path, "%s", error);
 	s->texts = calloc(s->text.count + 1, sizeof(*s->texts));
-	if (s->texts == NULL)
+	if (s->texts == NULL || (sql->reply && last && give_row_as_json(&s->text) != 0))
 		return pawl_config_error(cfg, path, "out of memory");
 	s->texts[0] = s->text.text;
 	if (pawl_config_statement(cfg, path, s->text.text) != 0)
@@ -110,7 +129,7 @@ read_list(const struct pawl_config *cfg, int count, struct sql *sql)
 		(void)snprintf(prefix, sizeof(prefix), "%s.", item);
 		text = pawl_config_string(cfg, item, NULL);
 		if (text != NULL) {
-			status |= read_statement(cfg, item, NULL, text, sql);
+			status |= read_statement(cfg, item, NULL, text, i + 1 == count, sql);
 			continue;
 		}
 		text =
@@ -119,9 +138,21 @@ read_list(const struct pawl_config *cfg, int count, struct sql *sql)
 			status |= pawl_config_error(
 			    cfg, item, "is a text, or a group with statement = \"...\"");
 		else
-			status |= read_statement(cfg, path, prefix, text, sql);
+			status |= read_statement(
+			    cfg, path, prefix, text, i + 1 == count, sql);
 	}
 	return status;
+}
+
+static int
+read_reply(const struct pawl_config *cfg, struct sql *sql)
+{
+	const char *reply = pawl_config_string(cfg, "reply", "false");
+
+	if (strcmp(reply, "true") != 0 && strcmp(reply, "false") != 0)
+		return pawl_config_error(cfg, "reply", "is true or false");
+	sql->reply = strcmp(reply, "true") == 0;
+	return sql->reply ? pawl_config_kind(cfg, PAWL_READS) : 0;
 }
 
 static int
@@ -137,11 +168,14 @@ start(const struct pawl_config *cfg, void **self)
 		free(sql);
 		return pawl_config_error(cfg, NULL, "out of memory");
 	}
-	if (text != NULL && count > 0)
+	status = read_reply(cfg, sql);
+	if (status != 0)
+		;			/* told */
+	else if (text != NULL && count > 0)
 		status = pawl_config_error(cfg, "statement",
 		    "is there beside statements: put all into statements = ( ... )");
 	else if (text != NULL)
-		status = read_statement(cfg, "statement", "", text, sql);
+		status = read_statement(cfg, "statement", "", text, true, sql);
 	else if (count > 0)
 		status = read_list(cfg, count, sql);
 	else
@@ -154,6 +188,29 @@ start(const struct pawl_config *cfg, void **self)
 	}
 	*self = sql;
 	return 0;
+}
+
+/* The last statement, whose row is the answer. */
+static enum pawl_verdict
+answer(struct pawl_call *call, const struct statement *s)
+{
+	const struct pawl_rows *rows = pawl_query(call, s->texts, s->text.count + 1);
+	const char *row = "null";
+
+	if (rows == NULL)
+		return PAWL_RETRY;	/* the error's own verdict replaces it */
+	if (s->expect >= 0 && rows->rows != s->expect) {
+		if (s->otherwise == PAWL_REJECT)
+			return pawl_reject(call, s->code, "it gave %d rows", rows->rows);
+		return pawl_retry(call, s->code, "it gave %d rows", rows->rows);
+	}
+	if (rows->rows > 1)
+		return pawl_reject(call, "reply_rows", "the statement gave %d rows, and one is the answer: "
+		    "aggregate them (json_agg) or add limit 1", rows->rows);
+	if (rows->rows == 1)
+		row = pawl_value(rows, 0, 0);
+	pawl_reply(call, "application/json", row, strlen(row));
+	return PAWL_DONE;
 }
 
 static const char *
@@ -189,6 +246,8 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 
 		for (size_t k = 0; k < s->text.count; k++)
 			s->texts[k + 1] = sql->values[s->text.sources[k]];
+		if (sql->reply && i + 1 == sql->count)
+			return answer(call, s);
 		call->host->sql(call, s->texts, s->text.count + 1);
 		if (s->expect >= 0)
 			pawl_expect(call, s->expect, s->otherwise, s->code);

@@ -191,12 +191,12 @@ sub drain
 
 sub requeue { my ($self, @messages) = @_; $self->send_method(1, 60, 120, pack('Q> C', $_->{tag}, 2)) for @messages; return }
 
-# Consumes (without acks unless ack() is called): next_delivery waits for one.
+# Consumes (without acks unless ack() is called; with $no_ack there are none): next_delivery waits for one.
 sub consume
 {
-	my ($self, $queue, $prefetch) = @_;
+	my ($self, $queue, $prefetch, $no_ack) = @_;
 	$self->call(1, 60, 10, pack('N n C', 0, $prefetch // 100, 0));
-	$self->call(1, 60, 20, pack('n', 0) . short($queue) . short('pawl-test') . "\0" . table({}));
+	$self->call(1, 60, 20, pack('n', 0) . short($queue) . short('pawl-test') . ($no_ack ? "\2" : "\0") . table({}));
 	return;
 }
 
