@@ -24,6 +24,7 @@ my $server = Pawl::HttpServer->start(sub {
 	return [ 503, { 'Retry-After' => $1 }, 'busy' ] if $path =~ m{^/after/([^/]+)$};
 	return [ 429, { 'Retry-After' => POSIX::strftime('%a, %d %b %Y %H:%M:%S GMT', gmtime(time() + $1)) }, '' ] if $path =~ m{^/date/(\d+)$};
 	return [ 200, {}, { nul => "a\0b", latin => "\xfc", long => 'x' x 1025, most => 'x' x 1024 }->{$1} ] if $path =~ m{^/bytes/(\w+)};
+	return [ $request->{same} < 3 ? 503 : 200, {}, '' ] if $path eq '/third';
 	return [ 200, {}, 'done' ];
 });
 
@@ -42,6 +43,26 @@ sub sent { my $last = ($server->requests)[-1]; return $last }
 	is(scalar($server->requests), $before, 'nothing of that was sent');
 	is(outcome(put($slot, '{"order": "..x", "line": "a..b", "q": ""}', 'h.who' => '')), 'done', 'dots in a name');
 	like(sent()->{target}, qr{^/orders/\.\.x/a\.\.b\?}, 'stay');
+	end($slot);
+}
+
+# Values of all kinds: what arrives is the value again, or it was one that leads elsewhere.
+{
+	my $slot = ready(url => $server->url('/x/{/v}/y?q={/v}'));
+	my @alphabet = ('a', 'Z', '0', '-', '_', '~', '.', '.', '..', '/', '\\', '%', '%2e', '%2F', '?', '#', '&', '=', '+', ' ', ':', ';', '@', '{', '}', '<', '"', "'", "\t", "\n", "\x{e9}", "\x{6f22}", "\x{1f418}");
+	srand(seed());
+	my $escape = sub { my ($text) = @_; utf8::encode($text); $text =~ s/([^A-Za-z0-9._~-])/sprintf('%%%02X', ord $1)/ge; return $text };
+	my $first = $server->requests;
+	my (@messages, @verdicts, @targets);
+	for my $n (1 .. 200) {
+		my $value = join('', map { $alphabet[rand @alphabet] } 1 .. 1 + rand 4);
+		my $leads = grep { $_ eq '.' || $_ eq '..' } split(m{[/\\]}, $value, -1);
+		push @messages, { id => "v$n", type => 'T', body => JSON::PP->new->utf8->encode({ v => $value }) };
+		push @verdicts, $leads ? 'reject bad_field' : 'done';
+		push @targets, '/x/' . $escape->($value) . '/y?q=' . $escape->($value) if !$leads;
+	}
+	is_deeply([ map { outcome($_) } $driver->batch($slot, @messages) ], \@verdicts, 'values of all kinds: ' . scalar(@targets) . ' of 200 are sent');
+	is_deeply([ map { $_->{target} } ($server->requests)[$first .. $first + $#targets] ], \@targets, 'and arrive as they were');
 	end($slot);
 }
 
@@ -109,6 +130,16 @@ sub sent { my $last = ($server->requests)[-1]; return $last }
 	is(put($slot, '{"s": 0}')->{delay_ms}, 0, 'one that is over');
 	end($slot);
 }
+# The same message again and again
+{
+	my $slot = ready(url => $server->url('/third'));
+	is(outcome(put($slot, '{}', id => 'same', attempt => $_)), $_ < 3 ? 'retry http_503' : 'done', "attempt $_") for 1 .. 3;
+	my @same = grep { $_->{target} eq '/third' } $server->requests;
+	is(join(' ', map { $_->{headers}{'idempotency-key'} } @same), 'same same same', 'has the same key');
+	is(outcome(put($slot, '{}', id => 'same')), 'duplicate', 'once it is done it is not sent again');
+	end($slot);
+}
+
 # CloudEvents
 {
 	my $slot = ready(url => $server->url('/ce'), envelope => 'cloudevents', source => '/orders/{header:shop}', subject => '{?/order}');

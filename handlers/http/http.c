@@ -1,5 +1,6 @@
 /*
- * http.c - the handler "http": each message becomes a request, its answer the verdict. Manual: pawl-http(7).
+ * http.c - the handler "http": each message becomes a request, its answer the verdict. Manual:
+ * pawl-http(7).
  *
  *   url = "https://api.example/orders/{/id}/paid";  bearer_file = "token";
  *   record = "insert into calls (id, status, answer) values (:/id, :status, :answer)";
@@ -54,13 +55,15 @@ start(const struct pawl_config *cfg, void **self)
 static int64_t
 timeout_of(const struct http_config *c, const struct pawl_message *msg)
 {
-	int64_t most = msg->timeout_ms - msg->timeout_ms / 10, usual = msg->timeout_ms - msg->timeout_ms / 5;
+	int64_t most = msg->timeout_ms - msg->timeout_ms / 10,
+		usual = msg->timeout_ms - msg->timeout_ms / 5;
 	int64_t timeout = c->timeout_ms == 0 ? usual : c->timeout_ms < most ? c->timeout_ms : most;
 
 	return timeout < 1 ? 1 : timeout;
 }
 
-/* `pawlctl try` shows it, and a log at level debug. Not the query: it can hold a secret of the configuration's. */
+/* `pawlctl try` shows it, and a log at level debug. Not the query: it can hold a secret of the
+ * configuration's. */
 static void
 log_request(const struct http *h, struct pawl_call *call)
 {
@@ -106,5 +109,5 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 	return PAWL_DONE;
 }
 
-PAWL_HANDLER(.name = "http", .version = "1.0", .kind = PAWL_EXTERNAL, .start = start, .handle = handle,
-    .stop = stop);
+PAWL_HANDLER(.name = "http", .version = "1.0", .kind = PAWL_EXTERNAL, .start = start,
+    .handle = handle, .stop = stop);

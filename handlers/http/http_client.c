@@ -11,7 +11,7 @@
 #include <strings.h>
 #include <time.h>
 
-enum { HEADERS_MAX = 256 * 1024 };	/* bytes of an answer's headers: a server can send them without end */
+enum { HEADERS_MAX = 256 * 1024 };	/* bytes of an answer's: a server can send them without end */
 
 struct http_client {
 	const struct http_config *config;
@@ -51,7 +51,8 @@ http_client_new(const struct http_config *config)
 	return c;
 }
 
-/* With CURLOPT_NOSIGNAL libcurl leaves SIGPIPE to us: TLS writes to a connection that the server closed raise it. */
+/* With CURLOPT_NOSIGNAL libcurl leaves SIGPIPE to us: TLS writes to a connection that the server
+ * closed raise it. */
 static void
 ignore_pipe(struct sigaction *former)
 {
@@ -122,7 +123,8 @@ origin_of(const char *url, char *origin, size_t size)
 	return status;
 }
 
-/* 301 to 303 turn a POST into a GET by custom, which would lose the message: those are followed for GET alone. */
+/* 301 to 303 turn a POST into a GET by custom, which would lose the message: those are followed for
+ * GET alone. */
 static bool
 follows(struct http_client *c, long status, const char *from, const char *to)
 {
@@ -131,7 +133,8 @@ follows(struct http_client *c, long status, const char *from, const char *to)
 	if (status / 100 != 3 || to == NULL)
 		return false;
 	if (origin_of(to, c->elsewhere, sizeof(c->elsewhere)) != 0)
-		(void)snprintf(c->elsewhere, sizeof(c->elsewhere), "something that is no URL of a host");
+		(void)snprintf(
+		    c->elsewhere, sizeof(c->elsewhere), "something that is no URL of a host");
 	if (origin_of(from, here, sizeof(here)) != 0 || strcasecmp(here, c->elsewhere) != 0)
 		return false;
 	return status == 307 || status == 308 ||
@@ -248,7 +251,8 @@ add_header(struct http_client *c, const char *line)
 	return CURLE_OK;
 }
 
-/* Ours as they are. libcurl adds some of its own accord: a type that bodies do not have, and an Expect that only costs time. */
+/* Ours as they are. libcurl adds some of its own accord: a type that bodies do not have, and an
+ * Expect that only costs time. */
 static CURLcode
 make_headers(struct http_client *c, const struct http_request *r)
 {
@@ -263,7 +267,8 @@ make_headers(struct http_client *c, const struct http_request *r)
 		at += strlen(line) + 1;
 	}
 	for (size_t i = 0; i < c->config->secret_count && code == CURLE_OK; i++) {
-		typed = typed || strncasecmp(c->config->secrets[i].header, "Content-Type:", 13) == 0;
+		typed =
+		    typed || strncasecmp(c->config->secrets[i].header, "Content-Type:", 13) == 0;
 		code = add_header(c, c->config->secrets[i].header);
 	}
 	if (code == CURLE_OK && !typed)
@@ -274,7 +279,8 @@ make_headers(struct http_client *c, const struct http_request *r)
 static CURLcode
 perform(struct http_client *c, const struct http_request *r, const char *url, int64_t left_ms)
 {
-	int64_t connect_ms = c->config->connect_timeout_ms < left_ms ? c->config->connect_timeout_ms : left_ms;
+	int64_t connect_ms =
+	    c->config->connect_timeout_ms < left_ms ? c->config->connect_timeout_ms : left_ms;
 	struct sigaction former;
 	CURLcode code;
 
@@ -346,7 +352,8 @@ take_answer(struct http_client *c, struct http_answer *a)
 	a->size = c->body.len;
 	a->cut = c->cut;
 	if (curl_easy_getinfo(c->curl, CURLINFO_RETRY_AFTER, &after) == CURLE_OK && after > 0)
-		a->retry_after_ms = after > INT_MAX ? (int64_t)INT_MAX * 1000 : (int64_t)after * 1000;
+		a->retry_after_ms =
+		    after > INT_MAX ? (int64_t)INT_MAX * 1000 : (int64_t)after * 1000;
 	a->elsewhere = c->elsewhere[0] == '\0' ? NULL : c->elsewhere;
 }
 

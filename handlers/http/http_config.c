@@ -23,8 +23,8 @@ read_url(const struct pawl_config *cfg, struct http_config *c)
 	int status;
 
 	if (url == NULL)
-		return pawl_config_error(
-		    cfg, "url", "is missing: where messages go, like \"https://api.example/orders\"");
+		return pawl_config_error(cfg, "url",
+		    "is missing: where messages go, like \"https://api.example/orders\"");
 	if (http_url_parse(url, &c->url, c->place, error, sizeof(error)) != 0)
 		return pawl_config_error(cfg, "url", "%s", error);
 	http_template_example(&c->url, "x", &example);
@@ -67,7 +67,8 @@ http_header_objection(const char *name, bool secret)
 			return "cannot be set: it belongs to the connection";
 	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]) && !secret; i++)
 		if (strcasecmp(secrets[i], name) == 0)
-			return "is a secret: use bearer_file, user and password_file, or header_files";
+			return "is a secret: use bearer_file, user and password_file, or"
+			       " header_files";
 	return NULL;
 }
 
@@ -142,8 +143,8 @@ read_envelope(const struct pawl_config *cfg, struct http_config *c)
 		return pawl_config_error(
 		    cfg, "envelope", "is \"cloudevents\" or \"cloudevents-structured\"");
 	if (!c->has_body)
-		return pawl_config_error(cfg, "envelope", "is for methods with a body, which %s has not",
-		    c->method);
+		return pawl_config_error(
+		    cfg, "envelope", "is for methods with a body, which %s has not", c->method);
 	if (source == NULL || source[0] == '\0')
 		return pawl_config_error(cfg, "source",
 		    "is missing: every CloudEvent says where it comes from, like \"/orders\"");
@@ -175,7 +176,8 @@ read_max_answer(const struct pawl_config *cfg, struct http_config *c)
 			c->max_answer = (size_t)(number * units[i].bytes);
 			return 0;
 		}
-	return pawl_config_error(cfg, "max_answer", "is a size up to 64MiB: \"512B\", \"64KiB\", \"1MiB\"");
+	return pawl_config_error(
+	    cfg, "max_answer", "is a size up to 64MiB: \"512B\", \"64KiB\", \"1MiB\"");
 }
 
 static int
@@ -198,7 +200,8 @@ read_done(const struct pawl_config *cfg, struct http_config *c)
 	int count = pawl_config_count(cfg, "done");
 
 	if (count > HTTP_DONE_MAX)
-		return pawl_config_error(cfg, "done.[0]", "the list has more than %d numbers", HTTP_DONE_MAX);
+		return pawl_config_error(
+		    cfg, "done.[0]", "the list has more than %d numbers", HTTP_DONE_MAX);
 	for (int i = 0; i < count; i++) {
 		char path[32];
 		int64_t status;
@@ -232,11 +235,13 @@ read_connection(const struct pawl_config *cfg, struct http_config *c)
 	status |= http_secret_check_file(cfg, "ca_file", c->ca_file, false);
 	status |= http_secret_check_file(cfg, "cert_file", c->cert_file, false);
 	status |= http_secret_check_file(cfg, "key_file", c->key_file, true);
-	if (c->proxy != NULL && (strncmp(c->proxy, "http://", 7) != 0 || strchr(c->proxy, '@') != NULL ||
-	    http_client_check_url(c->proxy, error, sizeof(error)) != 0))
+	if (c->proxy != NULL &&
+	    (strncmp(c->proxy, "http://", 7) != 0 || strchr(c->proxy, '@') != NULL ||
+		http_client_check_url(c->proxy, error, sizeof(error)) != 0))
 		status |= pawl_config_error(cfg, "proxy", "is like \"http://proxy.example:3128\"");
 	if (redirects < 0 || redirects > HTTP_REDIRECTS_MAX)
-		status |= pawl_config_error(cfg, "redirects", "is a number from 0 to %d", HTTP_REDIRECTS_MAX);
+		status |= pawl_config_error(
+		    cfg, "redirects", "is a number from 0 to %d", HTTP_REDIRECTS_MAX);
 	c->redirects = (int)redirects;
 	return status;
 }

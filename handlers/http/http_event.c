@@ -1,5 +1,6 @@
 /*
- * http_event.c - see http_event.h. The bindings: CloudEvents 1.0.2, HTTP protocol binding 3.1 and 3.2, JSON event format 3.
+ * http_event.c - see http_event.h. The bindings: CloudEvents 1.0.2, HTTP protocol binding 3.1 and
+ * 3.2, JSON event format 3.
  */
 #include "http_event.h"
 
@@ -21,8 +22,8 @@ time_text(struct pawl_call *call, int64_t ms)
 
 	if (ms <= 0 || gmtime_r(&seconds, &tm) == NULL || tm.tm_year > 9999 - 1900)
 		return NULL;
-	return pawl_format(call, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1,
-	    tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ms % 1000));
+	return pawl_format(call, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
+	    tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ms % 1000));
 }
 
 /* Of a template; NULL: empty, or the message has failed. */
@@ -125,7 +126,8 @@ put_data(struct http_request *r, struct pawl_call *call, const struct pawl_messa
 			return;
 		http_text_puts(&r->built, ",\"data\":");
 		http_text_puts(&r->built, json);
-	} else if (http_is_utf8(msg->body, msg->body_size) && memchr(msg->body, '\0', msg->body_size) == NULL) {
+	} else if (http_is_utf8(msg->body, msg->body_size) &&
+	    memchr(msg->body, '\0', msg->body_size) == NULL) {
 		http_text_puts(&r->built, ",\"data\":");
 		http_text_puts(&r->built, pawl_quote(call, msg->body));
 	} else {
@@ -152,7 +154,8 @@ make_structured(struct http_request *r, const struct http_config *c, struct pawl
 	r->body = http_text_string(&r->built);
 	r->body_size = r->built.len;
 	if (!http_config_has_header(c, "Content-Type"))
-		http_request_header(r, "Content-Type", "application/cloudevents+json; charset=UTF-8");
+		http_request_header(
+		    r, "Content-Type", "application/cloudevents+json; charset=UTF-8");
 }
 
 int

@@ -101,7 +101,8 @@ http_record_run(struct http_record *r, struct pawl_call *call, long status, cons
 
 	for (size_t i = 0; i < r->sources.count; i++)
 		if (r->sources.list[i].kind == SOURCE_OTHER)
-			r->values[i] = strcmp(r->sources.list[i].name, "status") == 0 ? number : answer;
+			r->values[i] =
+			    strcmp(r->sources.list[i].name, "status") == 0 ? number : answer;
 	for (size_t i = 0; i < r->count; i++) {
 		struct http_statement *s = &r->statements[i];
 

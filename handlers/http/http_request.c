@@ -24,8 +24,8 @@ make_url(struct http_request *r, const struct http_config *c, struct pawl_call *
 	if (http_template_expand(&c->url, "url", call, msg, &r->url) != 0)
 		return -1;
 	if (r->url.len > HTTP_URL_MAX) {
-		(void)pawl_reject(call, "bad_field", "the url would have %zu bytes, and %d is the most",
-		    r->url.len, HTTP_URL_MAX);
+		(void)pawl_reject(call, "bad_field",
+		    "the url would have %zu bytes, and %d is the most", r->url.len, HTTP_URL_MAX);
 		return -1;
 	}
 	if (!r->url.failed && !http_url_is_plain(r->url.data)) {
@@ -49,8 +49,8 @@ make_configured_headers(struct http_request *r, const struct http_config *c, str
 		http_text_puts(&r->headers, h->name);
 		http_text_puts(&r->headers, ": ");
 		value = r->headers.len;
-		if (http_template_expand(&h->value, pawl_format(call, "header %s", h->name), call, msg,
-			&r->headers) != 0)
+		if (http_template_expand(&h->value, pawl_format(call, "header %s", h->name), call,
+			msg, &r->headers) != 0)
 			return -1;
 		if (r->headers.len == value)
 			r->headers.len = begin;
@@ -62,15 +62,15 @@ make_configured_headers(struct http_request *r, const struct http_config *c, str
 
 /* A header of the message's own, unless the configuration has it or there is none. */
 static int
-add_own(struct http_request *r, const struct http_config *c, struct pawl_call *call, const char *name,
-    const char *value, const char *what)
+add_own(struct http_request *r, const struct http_config *c, struct pawl_call *call,
+    const char *name, const char *value, const char *what)
 {
 	if (value[0] == '\0' || http_config_has_header(c, name))
 		return 0;
 	if (!http_is_header_value(value)) {
 		(void)pawl_reject(call, "bad_field",
-		    "the message's %s has a control character, which the header %s cannot hold", what,
-		    name);
+		    "the message's %s has a control character, which the header %s cannot hold",
+		    what, name);
 		return -1;
 	}
 	http_request_header(r, name, value);
@@ -105,7 +105,8 @@ http_request_make(struct http_request *r, const struct http_config *c, struct pa
 	    (c->envelope != HTTP_PLAIN && http_event_make(r, c, call, msg) != 0))
 		return -1;
 	if (r->url.failed || r->headers.failed || r->built.failed) {
-		(void)pawl_retry(call, "no_memory", "no memory for the request; see the queue's memory_limit");
+		(void)pawl_retry(
+		    call, "no_memory", "no memory for the request; see the queue's memory_limit");
 		return -1;
 	}
 	return pawl_failed(call) ? -1 : 0;

@@ -15,7 +15,8 @@ enum { SHORTEST_MASKED = 4 };	/* of shorter ones half of any text would be aster
 
 /* Takes the header. */
 static int
-add(const struct pawl_config *cfg, struct http_config *c, struct http_text *header, const char *bare)
+add(const struct pawl_config *cfg, struct http_config *c, struct http_text *header,
+    const char *bare)
 {
 	struct http_secret *larger = realloc(c->secrets, (c->secret_count + 1) * sizeof(*larger));
 
@@ -36,7 +37,8 @@ read_secret(const struct pawl_config *cfg, const char *path, const char **secret
 	if (*secret == NULL || http_is_header_value(*secret))
 		return 0;
 	*secret = NULL;
-	return pawl_config_error(cfg, path, "the file has a control character in it: it must hold one line");
+	return pawl_config_error(
+	    cfg, path, "the file has a control character in it: it must hold one line");
 }
 
 static int
@@ -105,8 +107,10 @@ http_secret_read(const struct pawl_config *cfg, struct http_config *c)
 	const char *name;
 
 	status |= read_bearer(cfg, c);
-	if (http_config_has_header(c, "Authorization") && pawl_config_string(cfg, "user", NULL) != NULL)
-		status |= pawl_config_error(cfg, "user", "bearer_file is set as well; only one of the two can be");
+	if (http_config_has_header(c, "Authorization") &&
+	    pawl_config_string(cfg, "user", NULL) != NULL)
+		status |= pawl_config_error(
+		    cfg, "user", "bearer_file is set as well; only one of the two can be");
 	status |= read_password(cfg, c);
 	for (int i = 0; (name = pawl_config_member(cfg, "header_files", i)) != NULL; i++)
 		status |= read_header_file(cfg, name, c);
@@ -122,19 +126,22 @@ http_secret_release(struct http_config *c)
 }
 
 int
-http_secret_check_file(const struct pawl_config *cfg, const char *path, const char *name, bool private)
+http_secret_check_file(
+    const struct pawl_config *cfg, const char *path, const char *name, bool private)
 {
 	struct stat st;
 
 	if (name == NULL)
 		return 0;
 	if (stat(name, &st) != 0 || access(name, R_OK) != 0)
-		return pawl_config_error(cfg, path, "could not read \"%s\": %s", name, strerror(errno));
+		return pawl_config_error(
+		    cfg, path, "could not read \"%s\": %s", name, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return pawl_config_error(cfg, path, "\"%s\" is not a regular file", name);
 	if (private && (st.st_mode & S_IROTH) != 0)
 		return pawl_config_error(cfg, path,
-		    "\"%s\" can be read by everybody on this machine; run: chmod o= '%s'", name, name);
+		    "\"%s\" can be read by everybody on this machine; run: chmod o= '%s'", name,
+		    name);
 	return 0;
 }
 

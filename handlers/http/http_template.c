@@ -105,9 +105,10 @@ http_template_parse(
 			status = add_placeholder(t, at + 1, (size_t)(end - at) - 1, place);
 		if (status > 0) {
 			(void)snprintf(error, error_size,
-			    "unknown placeholder %.*s at character %zu: there are {/pointer}, {type},"
-			    " {id}, {key}, {routing_key} and {header:NAME}, and {?...} for what may be"
-			    " missing", (int)(end - at) + 1, at, (size_t)(at - text) + 1);
+			    "unknown placeholder %.*s at character %zu: there are {/pointer},"
+			    " {type}, {id}, {key}, {routing_key} and {header:NAME}, and {?...} for"
+			    " what may be missing",
+			    (int)(end - at) + 1, at, (size_t)(at - text) + 1);
 			return -1;
 		}
 		if (status < 0) {
@@ -173,7 +174,7 @@ expand_part(const struct http_part *p, const char *what, struct pawl_call *call,
 
 	if (pawl_failed(call))
 		return -1;
-	/* An empty segment is another address: DELETE /orders/ must not come of a missing number. */
+	/* An empty segment is another address: a missing number must not become DELETE /orders/. */
 	if (!p->optional && (value == NULL || (p->place == HTTP_IN_PATH && value[0] == '\0'))) {
 		(void)pawl_reject(call, "bad_field", "%s is %s, and the %s needs it",
 		    name_of(p, call), value == NULL ? "missing" : "empty", what);

@@ -17,8 +17,8 @@ authority_of(const char *url)
 }
 
 static int
-check_authority(
-    const char *url, const char *at, size_t len, char place[HTTP_PLACE_MAX], char *error, size_t error_size)
+check_authority(const char *url, const char *at, size_t len, char place[HTTP_PLACE_MAX],
+    char *error, size_t error_size)
 {
 	const char *bracket = memrchr(at, ']', len), *colon = memrchr(at, ':', len);
 	bool port = colon != NULL && (bracket == NULL || colon > bracket);
@@ -76,6 +76,7 @@ http_url_parse(const char *text, struct http_template *t, char place[HTTP_PLACE_
 {
 	const char *authority = authority_of(text);
 	struct http_text example = { 0 };
+	size_t len;
 	bool plain;
 
 	*t = (struct http_template){ NULL, 0 };
@@ -83,7 +84,8 @@ http_url_parse(const char *text, struct http_template *t, char place[HTTP_PLACE_
 		(void)snprintf(error, error_size, "must begin with https:// or http://");
 		return -1;
 	}
-	if (check_authority(text, authority, strcspn(authority, "/?#"), place, error, error_size) != 0 ||
+	len = strcspn(authority, "/?#");
+	if (check_authority(text, authority, len, place, error, error_size) != 0 ||
 	    http_template_parse(text, true, t, error, error_size) != 0 ||
 	    check_literals(t, error, error_size) != 0)
 		return -1;

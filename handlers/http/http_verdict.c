@@ -1,5 +1,6 @@
 /*
- * http_verdict.c - see http_verdict.h. Texts name host and port; neither path nor query, which can hold what is nobody's business.
+ * http_verdict.c - see http_verdict.h. Texts name host and port; neither path nor query, which can
+ * hold what is nobody's business.
  */
 #include "http_verdict.h"
 
@@ -47,7 +48,8 @@ excerpt(const struct http_config *c, struct pawl_call *call, const char *data, s
 		http_text_clean(&shown, looked_at.data, looked_at.len, SHOWN);
 	}
 	if (shown.len > 0)
-		text = pawl_format(call, ": %s%s", shown.data, shown.len < looked_at.len ? "..." : "");
+		text =
+		    pawl_format(call, ": %s%s", shown.data, shown.len < looked_at.len ? "..." : "");
 	http_text_release(&looked_at);
 	http_text_release(&shown);
 	return text;
@@ -61,15 +63,18 @@ no_answer(const struct http_config *c, const struct http_answer *a, struct pawl_
 	switch (a->failure) {
 	case HTTP_FAILED_CONNECT:
 		return pawl_retry(call, "http_connect",
-		    "could not connect to %s%s; see that the server runs and can be reached from here",
+		    "could not connect to %s%s; see that the server runs and can be reached from"
+		    " here",
 		    c->place, why);
 	case HTTP_FAILED_TLS:
 		return pawl_retry(call, "http_tls",
-		    "no TLS with %s%s; see its certificate and host name, and ca_file, cert_file and"
-		    " key_file here", c->place, why);
+		    "no TLS with %s%s; see its certificate and host name, and ca_file, cert_file"
+		    " and key_file here",
+		    c->place, why);
 	case HTTP_FAILED_TIMEOUT:
 		return pawl_retry(call, "http_timeout",
-		    "%s did not answer in time%s; see why it is slow, or raise timeout", c->place, why);
+		    "%s did not answer in time%s; see why it is slow, or raise timeout", c->place,
+		    why);
 	case HTTP_FAILED_MEMORY:
 		return pawl_retry(call, "no_memory",
 		    "no memory for the request to %s; see the queue's memory_limit", c->place);
@@ -77,7 +82,8 @@ no_answer(const struct http_config *c, const struct http_answer *a, struct pawl_
 	case HTTP_ANSWERED:
 		break;
 	}
-	return pawl_retry(call, "http_broken", "the answer of %s broke off or is no HTTP%s", c->place, why);
+	return pawl_retry(
+	    call, "http_broken", "the answer of %s broke off or is no HTTP%s", c->place, why);
 }
 
 static bool
@@ -106,7 +112,9 @@ http_verdict(const struct http_config *c, const struct http_answer *a, struct pa
 		    "%s answered %ld: it does not know us; see bearer_file, user and password_file,"
 		    " header_files%s", c->place, a->status, said);
 	if (a->status / 100 == 3) {
-		const char *to = a->elsewhere == NULL ? "" : excerpt(c, call, a->elsewhere, strlen(a->elsewhere));
+		const char *to = a->elsewhere == NULL ? "" : a->elsewhere;
+
+		to = excerpt(c, call, to, strlen(to));
 
 		return pawl_retry(call, code,
 		    "%s answered %ld and sends us to %s, which is not followed; set the new url, or"
@@ -115,6 +123,6 @@ http_verdict(const struct http_config *c, const struct http_answer *a, struct pa
 	}
 	if (a->status / 100 == 4)
 		return pawl_reject(call, code, "%s answered %ld%s", c->place, a->status, said);
-	return pawl_retry(call, "http_broken", "%s answered %ld, which is no status of an answer", c->place,
-	    a->status);
+	return pawl_retry(call, "http_broken", "%s answered %ld, which is no status of an answer",
+	    c->place, a->status);
 }
