@@ -134,6 +134,13 @@ for my $case (
 	like($out[3]{text}, $text, "$type: is told");
 }
 is($db->value('select count(*) - count(distinct key) from effect'), 0, 'nothing was done twice');
+sub descriptors { return scalar(() = glob('/proc/' . $driver->pid($slot) . '/fd/*')) }
+my $open = descriptors();
+my @fails = $driver->batch($slot, message('Good'), map { message('Segv') } 1 .. 6);
+is(join(' ', map { outcome($_) } @fails[ 0 .. 3 ]), 'done retry exec_crashed retry exec_crashed snooze exec_start', 'failures in a row are throttled: the next one waits, uncharged');
+cmp_ok($fails[3]{delay_ms}, '>=', 100, 'some time');
+wait_for { outcome($driver->batch($slot, message('Good'))) eq 'done' } 'then there is a program again';
+is(descriptors(), $open, 'and no descriptor is left open');
 ok(!(grep { alive($_) } pids(qw(hangs grandchild deaf))), 'who was killed is gone, with its children');
 is(outcome($driver->batch($slot, message('Stray'))), 'done', 'an answer, then more');
 wait_for { -e "$dir/stray" } 'it said more';
