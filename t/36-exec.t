@@ -233,6 +233,7 @@ for my $case (
 	[ 'kill -SEGV $$', 'retry exec_crashed', qr/^the command was killed by SIGSEGV/ ], [ "echo \$\$ >>$dir/once; sleep 1000", 'retry exec_timeout', qr/did not end within 500 ms/ ],
 	[ "sleep 1000 & echo \$! >>$dir/once", 'done', qr/^$/ ], [ 'exec <&-; exit 0', 'done', qr/^$/, body => 'x' x 1000000 ], [ 'test $(wc -c) = 1000000', 'done', qr/^$/, body => 'x' x 1000000 ],
 	[ 'cat; test "$PAWL_KEY/$PAWL_ID/$PAWL_TYPE/$PAWL_ATTEMPT/$PAWL_HEADER_X_WHO" = "m' . ($id + 12) . '/m' . ($id + 12) . '/T/1/a b"', 'done', qr/^$/, 'h.x-who' => 'a b' ],
+	[ 'exit 0', 'reject exec_environment', qr/headers are too large for environment variables: use mode = "lines"/, 'h.large' => 'x' x 200000 ],
 	[ 'test "${TRACEPARENT%%-*}" = 00', 'done', qr/^$/ ], [ 'test -z "${PAWL_HEADER_BYTES+set}"', 'done', qr/^$/, 'h.bytes' => "\0" ],
 ) {
 	my ($script, $is, $text, %more) = @$case;
