@@ -12,6 +12,7 @@
 /* One row for each column of the table; the first ones are of the table and the same in each. */
 enum {
 	CHECK_NAME,
+	CHECK_SCHEMA,
 	CHECK_LOCK_KEY,
 	CHECK_OID,
 	CHECK_KIND,
@@ -47,7 +48,7 @@ enum {
  * character, which is one character long.
  */
 const char outbox_table_check_sql[] =
-    "select t.quoted, hashtextextended('pawl.outbox:' || t.nspname || '.' || t.relname, 0)::text,"
+    "select t.quoted, quote_ident(t.nspname), hashtextextended('pawl.outbox:' || t.nspname || '.' || t.relname, 0)::text,"
     " t.oid::text, t.relkind::text,"
     " t.relkind = 'r' and not exists (select from pg_inherits i where t.oid in (i.inhparent, i.inhrelid)),"
     " t.relkind = 'r' and exists (select from pg_inherits i where t.oid = i.inhparent),"
@@ -154,8 +155,8 @@ look_at_table(struct mapper *m)
 		mistake(m, "table", "%s has child tables, and nothing keeps a number unique over all"
 		    " of them; name a child, or use a partitioned table", text(m, 0, CHECK_NAME));
 	if (!is_true(m, 0, CHECK_USAGE))
-		mistake(m, "table", "no right to use the schema of %s; run: grant usage on schema ..."
-		    " to %s", text(m, 0, CHECK_NAME), m->role);
+		mistake(m, "table", "no right to use the schema of %s; run: grant usage on schema %s"
+		    " to %s", text(m, 0, CHECK_NAME), text(m, 0, CHECK_SCHEMA), m->role);
 	if (is_true(m, 0, CHECK_ROWS_HIDDEN))
 		mistake(m, "table", "row level security may hide rows of %s from this role, and they"
 		    " would never be published; run: alter role %s bypassrls", text(m, 0, CHECK_NAME),

@@ -112,15 +112,16 @@ prepare_all(struct outbox *o)
 	}
 }
 
-static const char *
-one_line(struct buf *lines)
+/* Lines as one. */
+static void
+join(const struct buf *lines, struct buf *out)
 {
-	while (lines->len > 0 && lines->data[lines->len - 1] == '\n')
-		lines->data[--lines->len] = '\0';
-	for (size_t i = 0; i < lines->len; i++)
-		if (lines->data[i] == '\n')
-			lines->data[i] = '|';
-	return lines->data;
+	for (size_t i = 0; i < lines->len; i++) {
+		if (lines->data[i] != '\n')
+			buf_putc(out, lines->data[i]);
+		else if (i + 1 < lines->len)
+			buf_puts(out, " | ");
+	}
 }
 
 static void
@@ -143,17 +144,19 @@ checked(void *arg, struct pg_result **result, const struct pg_error *error)
 {
 	struct outbox *o = arg;
 	const struct log_context *former = log_push(&o->context);
-	struct buf mistakes = BUF_INIT;
+	struct buf mistakes = BUF_INIT, line = BUF_INIT;
 
 	if (error != NULL) {
 		unfit(o, error->text);
 	} else if (outbox_table_init(&o->table, o->config, *result, &mistakes) != 0) {
-		unfit(o, one_line(&mistakes));
+		join(&mistakes, &line);
+		unfit(o, line.data);
 	} else {
 		describe(o);
 		prepare_all(o);
 	}
 	buf_release(&mistakes);
+	buf_release(&line);
 	log_pop(former);
 }
 

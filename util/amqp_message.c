@@ -100,7 +100,8 @@ check_expiration(struct slice text, char *error, size_t size)
 }
 
 static int
-check_nested(const struct amqp_header *headers, size_t count, int depth, char *error, size_t size)
+check_nested(const struct amqp_header *headers, size_t count, int depth, const char *outermost,
+    char *error, size_t size)
 {
 	for (size_t i = 0; i < count; i++) {
 		size_t len = headers[i].name == NULL ? 0 : strlen(headers[i].name);
@@ -114,8 +115,9 @@ check_nested(const struct amqp_header *headers, size_t count, int depth, char *e
 		if (depth == AMQP_NESTED_MOST)
 			return refuse(error, size,
 			    "header \"%.40s\" holds lists or objects nested over %d deep",
-			    headers[i].name, AMQP_NESTED_MOST);
-		if (check_nested(headers[i].items, headers[i].item_count, depth + 1, error, size) != 0)
+			    outermost, AMQP_NESTED_MOST);
+		if (check_nested(headers[i].items, headers[i].item_count, depth + 1,
+			depth == 0 ? headers[i].name : outermost, error, size) != 0)
 			return -1;
 	}
 	return 0;
@@ -124,7 +126,7 @@ check_nested(const struct amqp_header *headers, size_t count, int depth, char *e
 static int
 check_headers(const struct amqp_header *headers, size_t count, char *error, size_t size)
 {
-	return check_nested(headers, count, 0, error, size);
+	return check_nested(headers, count, 0, "", error, size);
 }
 
 /* The short texts that a message can have. */

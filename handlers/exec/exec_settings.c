@@ -12,7 +12,7 @@
 
 enum { LINE_LEAST = 1024, LINE_MOST = 256 << 20, LINE_DEFAULT = 16 << 20, ARGUMENTS_MAX = 1000 };
 
-/* NULL: it can be run. */
+/* NULL: it can be run. Whoever can write the file can do what this process can. */
 static const char *
 objection(const char *path)
 {
@@ -22,6 +22,8 @@ objection(const char *path)
 		return strerror(errno);
 	if (!S_ISREG(st.st_mode))
 		return "it is no regular file";
+	if ((st.st_mode & S_IWOTH) != 0)
+		return "it can be written by everybody: run chmod o-w";
 	return access(path, X_OK) == 0 ? NULL : "it is not executable: run chmod +x";
 }
 
