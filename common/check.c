@@ -156,15 +156,14 @@ int
 check_file(const char *file, bool strict, check_fn *more)
 {
 	struct config *config = program_config(file);
-	bool good;
-	int status;
+	int others, status;
 
 	if (config == NULL)
 		return EX_CONFIG;
-	good = more == NULL || more(config);
+	others = more == NULL ? EX_OK : more(config, strict);
 	status = check_queues(config, NULL, strict);
-	if (!good)
-		status = EX_CONFIG;
+	if (others == EX_CONFIG || status == EX_OK)
+		status = others;
 	if (status == EX_OK)
 		count(config, file);
 	config_free(&config);

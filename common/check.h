@@ -10,8 +10,8 @@
 #include "common/config.h"
 #include "util/attr.h"
 
-/* What the caller checks besides: prints its errors; true: good. */
-typedef bool check_fn(const struct config *);
+/* What the caller checks besides: prints its errors; an exit status. */
+typedef int check_fn(const struct config *, bool strict);
 
 /* The exit status: 0; EX_CONFIG (78); EX_UNAVAILABLE (69) when a slot could not be started. strict: also 69 when statements could not be
  * checked. more: NULL for nothing. */

@@ -362,6 +362,11 @@ set_outbox(struct loader *l, struct config_outbox *o)
 			    "is missing, and so is database.conninfo: where is the outbox?");
 		o->conninfo = "";
 	}
+	if (o->source == NULL)
+		o->source = arena_printf(&c->arena, "/%s", o->name);
+	if (o->retention_ms > 0 && o->sent == NULL)
+		complain(l, path_of(l, "outboxes", o->name, "retention"),
+		    "is for rows that are marked, but sent is not set: published rows are deleted at once");
 	if (o->poll_min_ms > o->poll_max_ms)
 		complain(l, path_of(l, "outboxes", o->name, "poll_min"),
 		    "%s is longer than poll_max, %s",

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "common/outbox_column.h"
 #include "util/amqp_conn.h"
 #include "util/arena.h"
 #include "util/buf.h"
@@ -67,12 +68,19 @@ struct config_queue {
 };
 
 enum config_unroutable { UNROUTABLE_HOLD, UNROUTABLE_PARK, UNROUTABLE_DROP };
+enum config_envelope { ENVELOPE_NONE, ENVELOPE_CLOUDEVENTS };
 struct config_outbox {
 	const char *name;
 	int line;
 	const char *file;
 	const char *conninfo;
 	const char *table;			/* "pawl.outbox" */
+	const char *columns[OUTBOX_ROLES];	/* which plays which part; NULL: the one of that name, if there is one; "": none */
+	const char *order_by, *sent;		/* columns; NULL: none */
+	int64_t retention_ms;			/* of rows that were sent; 0: for ever */
+	const char *content_type;		/* NULL: by the payload's type */
+	enum config_envelope envelope;
+	const char *source;			/* of CloudEvents; a template */
 	const char *exchange, *routing_key;	/* templates: "{aggregatetype}", "{type}" */
 	enum config_order order;		/* AGGREGATE or NONE */
 	enum config_unroutable unroutable;

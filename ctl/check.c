@@ -86,8 +86,8 @@ check_conninfo(
 	return false;
 }
 
-static bool
-check_more(const struct config *config)
+static int
+check_more(const struct config *config, bool strict)
 {
 	bool good = true;
 
@@ -101,7 +101,7 @@ check_more(const struct config *config)
 
 		good &= check_conninfo(o->file, o->line, "outboxes", o->name, o->conninfo);
 	}
-	return good;
+	return good ? ctl_check_outboxes(config, strict) : EX_CONFIG;
 }
 
 int

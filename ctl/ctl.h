@@ -14,6 +14,10 @@ int	ctl_publish(int argc, char **argv) ATTR_NONNULL;
 int	ctl_status(int argc, char **argv) ATTR_NONNULL;
 int	ctl_try(int argc, char **argv) ATTR_NONNULL;
 
+/* A part of check: the outboxes' tables, as far as their databases answer; prints what is wrong. strict: not to answer is an error. */
+struct config;
+int	ctl_check_outboxes(const struct config *, bool strict) ATTR_NONNULL;
+
 /* "pawlctl COMMAND: what" on standard error; returns the status. */
 int	ctl_fail(int status, const char *command, const char *fmt, ...) ATTR_PRINTF(3, 4);
 /* Standard output has been written, to the end: status, or EX_IOERR and a message. */

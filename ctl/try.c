@@ -256,7 +256,7 @@ static int
 start(struct try *t)
 {
 	const struct slot_setup_options setup = {
-		.host = "try", .log_level = LOG_LEVEL_INFO, .log_format = LOG_FORMAT_TEXT, .dry = true
+		.host = "try", .log_level = LOG_LEVEL_DEBUG, .log_format = LOG_FORMAT_TEXT, .dry = true
 	};
 	struct clock_mono deadline = clock_mono_after_ms(clock_mono_now(), START_MS);
 	struct slot_answer answer;

@@ -155,6 +155,7 @@ outbox_work(struct outbox *o)
 		outbox_settle_work(o, now);
 		outbox_floor_work(o, now);
 		outbox_net_work(o, now);
+		outbox_retire_work(o, now);
 		outbox_read_work(o, now);
 	}
 	loop_timer_set_ms(&o->timer, o->wait_ms);
@@ -179,16 +180,6 @@ outbox_execute(struct outbox *o, database_fn *fn, const char *which, int n,
 
 /* Life. */
 
-static void
-parse_template(struct outbox *o, const char *key, const char *text,
-    struct outbox_template *template)
-{
-	char error[256];
-
-	if (outbox_template_parse(text, &o->templates, template, error, sizeof(error)) != 0)
-		log_fatal(EX_CONFIG, "outbox \"%s\": %s: %s", o->config->name, key, error);
-}
-
 struct outbox *
 outbox_new(struct relay *relay, const struct config_outbox *config, struct database *database,
     struct amqp_publisher *publisher, struct stats_page *page)
@@ -206,8 +197,6 @@ outbox_new(struct relay *relay, const struct config_outbox *config, struct datab
 	o->context = (struct log_context){ NULL, "outbox", config->name };
 	o->number = number++;
 	o->table = (struct outbox_table)OUTBOX_TABLE_INIT;
-	parse_template(o, "exchange", config->exchange, &o->exchange);
-	parse_template(o, "routing_key", config->routing_key, &o->routing_key);
 	loop_timer_init(&o->timer, relay_loop(relay), timer_due, o);
 	backoff_init(&o->check_backoff, 1000, 30000);
 	outbox_publish_init(o);
@@ -230,7 +219,6 @@ outbox_free(struct outbox **op)
 	outbox_forget(o);
 	outbox_publish_release(o);
 	outbox_table_release(&o->table);
-	arena_release(&o->templates);
 	free(o->own_page);
 	free(o);
 }
@@ -246,7 +234,8 @@ counted(void *arg, struct pg_result **result, const struct pg_error *error)
 	if (error != NULL || pg_rows(*result) != 1 || pg_value(*result, 0, 0) == NULL)
 		return;
 	ahead = strtoull(pg_value(*result, 0, 0), NULL, 10);
-	stats_set(&outbox_stats(o)->pending, ahead + o->rows + o->let_go);
+	stats_set(&outbox_stats(o)->pending,
+	    o->table.keyed ? ahead : ahead + o->rows + o->let_go);
 }
 
 static void
@@ -255,7 +244,7 @@ count(struct outbox *o)
 	struct outbox_number cursor = { "" };
 	const char *values[] = { outbox_number(&cursor, o->reader.cursor) };
 
-	outbox_execute(o, counted, "count", 1, values);
+	outbox_execute(o, counted, "count", o->table.keyed ? 0 : 1, values);
 }
 
 static int64_t

@@ -17,7 +17,7 @@
 struct relay;
 struct outbox;
 
-/* The configuration is borrowed. stats may be NULL. exits with EX_CONFIG if a template is wrong. */
+/* The configuration is borrowed. stats may be NULL. */
 struct outbox *outbox_new(struct relay *, const struct config_outbox *, struct database *,
     struct amqp_publisher *, struct stats_page *stats);
 void	outbox_free(struct outbox **);

@@ -150,8 +150,11 @@ static void
 release(struct outbox *o, struct aggregate *aggregate)
 {
 	leave(o, aggregate);
+	if (o->table.keyed)
+		outbox_unmark_dropped(o, aggregate->blocked_seq);	/* the next look finds it */
 	if (aggregate->key_len == 0) {
-		seq_list_add(&o->blocked.again, aggregate->blocked_seq);
+		if (!o->table.keyed)
+			seq_list_add(&o->blocked.again, aggregate->blocked_seq);
 		free(aggregate);
 		return;
 	}
@@ -170,25 +173,27 @@ release_all(struct outbox *o, struct blockage *b)
 }
 
 static void
-name_row(const struct row *row, char *text, size_t size)
+name_row(const struct outbox *o, const struct row *row, char *text, size_t size)
 {
 	const struct slice *type = &row->columns[OUTBOX_AGGREGATE_TYPE];
 	const struct slice *id = &row->columns[OUTBOX_AGGREGATE_ID];
+	char name[OUTBOX_EVENT_NAME];
 
+	outbox_name_event(o, row->seq, name);
 	if (id->data == NULL)
-		(void)snprintf(text, size, "event %lld", (long long)row->seq);
+		(void)snprintf(text, size, "%s", name);
 	else
-		(void)snprintf(text, size, "event %lld of aggregate \"%.100s/%.100s\"",
-		    (long long)row->seq, type->data == NULL ? "" : type->data, id->data);
+		(void)snprintf(text, size, "%s of aggregate \"%.100s/%.100s\"", name,
+		    type->data == NULL ? "" : type->data, id->data);
 }
 
 static void
 complain(struct outbox *o, const struct row *row, enum block_reason reason, struct slice text)
 {
 	struct slice exchange = { "", 0 }, routing_key = { "", 0 };
-	char name[256];
+	char name[OUTBOX_EVENT_NAME + 256];
 
-	name_row(row, name, sizeof(name));
+	name_row(o, row, name, sizeof(name));
 	if (!outbox_route(o, row, &exchange, &routing_key))
 		exchange = routing_key = (struct slice){ "", 0 };
 	switch (reason) {
@@ -309,11 +314,13 @@ outbox_unblock(struct outbox *o, struct aggregate *aggregate)
 {
 	struct blockage *b = aggregate->blockage;
 	size_t others;
+	char name[OUTBOX_EVENT_NAME];
 
 	leave(o, aggregate);
 	others = b->waiting.count;
+	outbox_name_event(o, aggregate->blocked_seq, name);
 	if (b->reason != BLOCK_NACKED)
-		log_info("event %lld got through%s", (long long)aggregate->blocked_seq,
+		log_info("%s got through%s", name,
 		    others == 0 ? "" : "; what waited with it goes on");
 	release_all(o, b);
 }
@@ -388,9 +395,10 @@ static void
 first_row_is_gone(struct outbox *o, struct blockage *b)
 {
 	struct aggregate *aggregate = b->trying;
+	char name[OUTBOX_EVENT_NAME];
 
-	log_info("event %lld, which could not be published, is no longer there",
-	    (long long)aggregate->blocked_seq);
+	outbox_name_event(o, aggregate->blocked_seq, name);
+	log_info("%s, which could not be published, is no longer there", name);
 	outbox_unmark_dropped(o, aggregate->blocked_seq);
 	outbox_taken_back(o);
 	leave(o, aggregate);

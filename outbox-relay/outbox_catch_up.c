@@ -46,7 +46,7 @@ take_back(struct outbox *o, enum aggregate_where list, const struct pg_result *r
 			outbox_caught_up(o, aggregate);
 			continue;
 		}
-		outbox_add_row(o, aggregate, row_new(result, i));
+		outbox_add_row(o, aggregate, outbox_new_row(o, result, i));
 		outbox_taken_back(o);
 		aggregate->dropped_from = seq + 1;
 	}
@@ -230,7 +230,7 @@ again_here(void *arg, struct pg_result **result, const struct pg_error *error)
 	int64_t last = rows == 0 ? INT64_MIN : outbox_read_seq(*result, rows - 1);
 
 	for (int i = 0; i < rows; i++) {
-		struct row *row = row_new(*result, i);
+		struct row *row = outbox_new_row(o, *result, i);
 
 		outbox_taken_back(o);
 		if (row != NULL)
@@ -271,7 +271,7 @@ probes_here(void *arg, struct pg_result **result, const struct pg_error *error)
 	const struct log_context *former = log_push(&o->context);
 
 	for (int i = 0; error == NULL && i < pg_rows(*result); i++) {
-		struct row *row = row_new(*result, i);
+		struct row *row = outbox_new_row(o, *result, i);
 
 		if (row != NULL)
 			outbox_blocked_row(o, row);

@@ -5,12 +5,14 @@
  *   outbox.c          its state, and the order in which the parts get their turn
  *   outbox_rows.c     the rows in memory
  *   outbox_lead.c     what the table is; the advisory lock
+ *   outbox_keys.c     tables without a seq
  *   outbox_read.c     reading ahead, and whose turn it is to read
  *   outbox_catch_up.c reading once more what was let go of
  *   outbox_floor.c    below which seq nothing new can appear
  *   outbox_net.c      making sure of it
  *   outbox_publish.c  issuing, the window
  *   outbox_settle.c   what the broker answers; deleting
+ *   outbox_retire.c   deleting what was marked long ago
  *   outbox_blocked.c  aggregates whose first row could not be published
  *
  * The life of a row's seq in 'known':
@@ -133,7 +135,22 @@ struct outbox_settling {
 	struct log_complaint complaint;
 };
 
-enum { OUTBOX_PROBES = 64 };
+struct outbox_retiring {
+	bool asking;
+	char *at;			/* the walk's last key; NULL: at the beginning */
+	unsigned rows;			/* of the next step */
+	struct clock_mono sent, next;
+	struct log_complaint complaint;
+};
+
+/* Of a table without a seq: ids and the numbers that stand for them. */
+struct outbox_keys {
+	struct table by_text;
+	struct seq_map by_number;
+	int64_t last;
+};
+
+enum { OUTBOX_PROBES = 64, OUTBOX_EVENT_NAME = 128 };
 struct outbox_blocked {
 	struct blockage *head, *tail;
 	struct table routes;		/* those that are about a route, by key */
@@ -160,8 +177,6 @@ struct outbox {
 
 	enum outbox_state state;
 	struct outbox_table table;
-	struct arena templates;
-	struct outbox_template exchange, routing_key;
 	struct loop_timer timer;
 	struct outbox *next_awake;	/* in the list of those that were woken */
 	bool awake;
@@ -185,11 +200,13 @@ struct outbox {
 	size_t let_go;
 	unsigned ticks;
 
+	struct outbox_keys keys;
 	struct outbox_reader reader;
 	struct outbox_floor floor;
 	struct outbox_net net;
 	struct outbox_window window;
 	struct outbox_settling settling;
+	struct outbox_retiring retiring;
 	struct outbox_blocked blocked;
 };
 
@@ -237,6 +254,21 @@ void	outbox_lead_check(struct outbox *) ATTR_NONNULL;
 void	outbox_lead_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 /* the table is not what it was: look at it afresh */
 void	outbox_lead_again(struct outbox *, const char *why) ATTR_NONNULL;
+
+/* outbox_keys.c */
+/* as row_new(); it has its number */
+struct row *outbox_new_row(struct outbox *, const struct pg_result *, int row) ATTR_NONNULL;
+/* of a table without seq: nothing is to be known of this row any more */
+void	outbox_forget_key(struct outbox *, int64_t number) ATTR_NONNULL;
+/* "event 17", for the log */
+void	outbox_name_event(const struct outbox *, int64_t seq,
+    char text[OUTBOX_EVENT_NAME]) ATTR_NONNULL;
+/* what the server knows these rows by: an int8[], or a text[] of ids */
+void	outbox_keys_text(const struct outbox *, const struct seq_list *, struct buf *) ATTR_NONNULL;
+void	outbox_keys_look(struct outbox *, database_fn *, unsigned rows) ATTR_NONNULL;
+/* before what it found is taken */
+void	outbox_keys_opened(struct outbox *) ATTR_NONNULL;
+void	outbox_keys_reset(struct outbox *) ATTR_NONNULL;
 
 /* outbox_read.c */
 void	outbox_read_start(struct outbox *) ATTR_NONNULL;
@@ -299,6 +331,10 @@ void	outbox_settle_row(struct outbox *, struct row *, enum amqp_outcome,
     struct slice text) ATTR_NONNULL;
 void	outbox_settle_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_settle_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+
+/* outbox_retire.c */
+void	outbox_retire_reset(struct outbox *) ATTR_NONNULL;
+void	outbox_retire_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
 /* outbox_blocked.c */
 enum block_reason {

@@ -88,6 +88,7 @@ prepare_all(struct outbox *o)
 	} statements[] = {
 		{ "read", o->table.read },
 		{ "fetch", o->table.fetch },
+		{ "retire", o->table.retire },
 		{ "sweep", o->table.sweep },
 		{ "catch_up", o->table.catch_up },
 		{ "erase", o->table.erase },
@@ -102,6 +103,8 @@ prepare_all(struct outbox *o)
 
 	o->checks++;		/* names of an earlier attempt may be taken */
 	for (size_t i = 0; i < ARRAY_SIZE(statements); i++) {
+		if (statements[i].sql == NULL)
+			continue;	/* not for this kind of table */
 		outbox_statement(o, statements[i].which, name);
 		database_prepare(o->database,
 		    i + 1 < ARRAY_SIZE(statements) ? prepared : all_prepared, o, name,
@@ -109,26 +112,51 @@ prepare_all(struct outbox *o)
 	}
 }
 
+/* Lines as one. */
+static void
+join(const struct buf *lines, struct buf *out)
+{
+	for (size_t i = 0; i < lines->len; i++) {
+		if (lines->data[i] != '\n')
+			buf_putc(out, lines->data[i]);
+		else if (i + 1 < lines->len)
+			buf_puts(out, " | ");
+	}
+}
+
+static void
+describe(const struct outbox *o)
+{
+	if (o->table.keyed)
+		log_info("table %s has no seq: its events are read in the order of a column, so"
+		    " one that is committed late is published late", o->table.name);
+	else if (!o->table.append_only)
+		log_info("column %s of table %s is no \"generated always as identity\" with cache 1:"
+		    " order within an aggregate is that of %s as far as it can be seen, and reading"
+		    " gets slower while dead rows cannot be removed", o->table.key, o->table.name,
+		    o->table.key);
+	if (o->table.advice != NULL)
+		log_info("%s", o->table.advice);
+}
+
 static void
 checked(void *arg, struct pg_result **result, const struct pg_error *error)
 {
 	struct outbox *o = arg;
 	const struct log_context *former = log_push(&o->context);
-	char why[512];
+	struct buf mistakes = BUF_INIT, line = BUF_INIT;
 
 	if (error != NULL) {
 		unfit(o, error->text);
-	} else if (outbox_table_init(&o->table, o->config->table, *result, why, sizeof(why)) != 0) {
-		unfit(o, why);
+	} else if (outbox_table_init(&o->table, o->config, *result, &mistakes) != 0) {
+		join(&mistakes, &line);
+		unfit(o, line.data);
 	} else {
-		if (!o->table.append_only)
-			log_info("column seq of table %s is no \"generated always as identity\""
-			    " with cache 1: order within an aggregate is that of seq as far as it"
-			    " can be seen, and reading gets slower while dead rows cannot be"
-			    " removed", o->table.name);
-		o->window.maker.id_is_uuid = o->table.id_is_uuid;
+		describe(o);
 		prepare_all(o);
 	}
+	buf_release(&mistakes);
+	buf_release(&line);
 	log_pop(former);
 }
 

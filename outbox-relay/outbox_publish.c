@@ -415,10 +415,10 @@ outbox_route(struct outbox *o, const struct row *row, struct slice *exchange,
 void
 outbox_publish_init(struct outbox *o)
 {
-	row_message_maker_init(&o->window.maker, o->config->name, &o->exchange, &o->routing_key,
-	    (size_t)o->config->max_body_bytes);
-	row_message_maker_init(&o->window.router, o->config->name, &o->exchange, &o->routing_key,
-	    (size_t)o->config->max_body_bytes);
+	row_message_maker_init(&o->window.maker, o->config->name, &o->table,
+	    o->config->envelope == ENVELOPE_CLOUDEVENTS, (size_t)o->config->max_body_bytes);
+	row_message_maker_init(&o->window.router, o->config->name, &o->table,
+	    o->config->envelope == ENVELOPE_CLOUDEVENTS, (size_t)o->config->max_body_bytes);
 	o->window.channel = amqp_channel_new(o->publisher, &channel_events, o);
 }
 

@@ -69,6 +69,8 @@ outbox_read_end(struct outbox *o)
 {
 	struct outbox_reader *r = &o->reader;
 
+	while (o->table.keyed && r->catching_up.head != NULL)
+		outbox_caught_up(o, r->catching_up.head);
 	pg_result_free(&r->held);
 	r->asked.count = 0;
 	r->reading = READING_NOTHING;
@@ -134,7 +136,7 @@ static void
 take(struct outbox *o, const struct pg_result *result, int from)
 {
 	for (int i = from; i < pg_rows(result); i++) {
-		struct row *row = row_new(result, i);
+		struct row *row = outbox_new_row(o, result, i);
 
 		if (row != NULL && seq_map_get(&o->known, row->seq) == NULL)
 			outbox_take_row(o, row);
@@ -188,10 +190,11 @@ take_ahead(struct outbox *o, const struct pg_result *late)
 	if (late != NULL)
 		take(o, late, 0);
 	if (!partial) {
+		outbox_keys_opened(o);
 		take(o, r->held, 1);
 		for (int i = last + 1; i <= rows; i++)
 			seq_list_add(&r->due, outbox_read_seq(r->held, i));
-		if (last > 0)
+		if (last > 0 && !o->table.keyed)
 			r->cursor = outbox_read_seq(r->held, last);
 		if (r->clears_floor)
 			outbox_floor_rise(o);
@@ -249,7 +252,7 @@ outbox_read_fetch(struct outbox *o, database_fn *fn)
 	struct buf seqs = BUF_INIT;
 	const char *values[4];
 
-	seq_list_text(&r->asked, &seqs);
+	outbox_keys_text(o, &r->asked, &seqs);
 	values[0] = seqs.data;
 	values[1] = outbox_number(&n[0], OUTBOX_BATCH);
 	values[2] = outbox_number(&n[1], OUTBOX_READ_BYTES);
@@ -291,7 +294,7 @@ find_late(struct outbox *o, const char *behind)
 static bool
 begins_with_meta(const struct pg_result *result)
 {
-	return pg_rows(result) > 0 && pg_columns(result) == OUTBOX_RESULT_COLUMNS &&
+	return pg_rows(result) > 0 && pg_columns(result) >= OUTBOX_EXTRA &&
 	    pg_value(result, 0, OUTBOX_SEQ) == NULL &&
 	    pg_value(result, 0, OUTBOX_META_BACKEND_PID) != NULL &&
 	    pg_value(result, 0, OUTBOX_META_BEHIND) != NULL &&
@@ -372,8 +375,12 @@ look_ahead(struct outbox *o, unsigned rows)
 	const char *values[6];
 
 	outbox_read_begin(o, READING_AHEAD);
-	r->clears_floor = outbox_floor_is_clear(o);
 	r->asked_rows = rows;
+	if (o->table.keyed) {
+		outbox_keys_look(o, ahead_here, rows);
+		return;
+	}
+	r->clears_floor = outbox_floor_is_clear(o);
 	values[0] = outbox_number(&n[0], r->floor);
 	values[1] = outbox_number(&n[1], r->cursor);
 	values[2] = outbox_number(&n[2], rows);
@@ -422,7 +429,7 @@ outbox_read_work(struct outbox *o, struct clock_mono now)
 	if (rows == 0 || (!ahead && !behind))
 		return;
 	r->turn = behind && !(ahead && r->turn);
-	if (!r->turn)
+	if (!r->turn || o->table.keyed)
 		look_ahead(o, rows);
 	else
 		outbox_catch_up(o, rows);

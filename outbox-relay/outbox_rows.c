@@ -33,6 +33,7 @@ outbox_unmark_dropped(struct outbox *o, int64_t seq)
 		return;
 	seq_map_remove(&o->known, seq);
 	o->dropped--;
+	outbox_forget_key(o, seq);
 }
 
 void
@@ -126,6 +127,16 @@ outbox_find_aggregate(const struct outbox *o, const char *type, const char *id)
 	return aggregate;
 }
 
+/* It will be read again; where rows are told by their ids nothing is kept of it. */
+static void
+drop(struct outbox *o, int64_t seq)
+{
+	if (o->table.keyed)
+		outbox_forget_key(o, seq);
+	else
+		outbox_mark_dropped(o, seq);
+}
+
 /* Rows are taken in order of seq, but for those that were committed late. */
 void
 outbox_take_row(struct outbox *o, struct row *row)
@@ -140,7 +151,7 @@ outbox_take_row(struct outbox *o, struct row *row)
 	    (aggregate->blockage != NULL || row->seq >= aggregate->dropped_from)) {
 		if (row->seq < aggregate->dropped_from)
 			aggregate->dropped_from = row->seq;
-		outbox_mark_dropped(o, row->seq);
+		drop(o, row->seq);
 		row_free(&row);
 		return;
 	}
@@ -220,7 +231,12 @@ outbox_drop_aggregate(struct outbox *o, struct aggregate *aggregate)
 	while (row != NULL) {
 		struct row *behind = row->behind;
 
-		outbox_mark_dropped(o, row->seq);
+		if (row == aggregate->head) {
+			outbox_mark_dropped(o, row->seq);
+		} else {
+			seq_map_remove(&o->known, row->seq);
+			drop(o, row->seq);
+		}
 		outbox_let_go(o, &row);
 		row = behind;
 	}
@@ -267,7 +283,9 @@ outbox_forget(struct outbox *o)
 	o->lagging = (struct aggregate_list){ NULL, NULL, 0 };
 	seq_map_release(&o->known);
 	o->dropped = o->let_go = 0;
+	outbox_keys_reset(o);
 	outbox_settle_reset(o);
+	outbox_retire_reset(o);
 	outbox_read_reset(o);
 	outbox_floor_reset(o);
 	outbox_net_reset(o);

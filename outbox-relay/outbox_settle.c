@@ -1,5 +1,5 @@
 /*
- * outbox_settle.c - what the broker answers, and deleting what it has confirmed.
+ * outbox_settle.c - what the broker answers, and deleting, or marking, what it has confirmed.
  *
  * One delete is under way at a time, of all that was confirmed until it is sent. It waits a little
  * for more, because a delete of a few rows costs nearly as much as one of a thousand: a commit.
@@ -72,8 +72,10 @@ deleted(void *arg, struct pg_result **result, const struct pg_error *error)
 		(void)fault_hit("relay.after_delete");
 		log_recovered(&s->complaint, "published events can be deleted again");
 		backoff_reset(&s->backoff);
-		for (size_t i = 0; i < s->deleting.count; i++)
+		for (size_t i = 0; i < s->deleting.count; i++) {
 			seq_map_remove(&o->known, s->deleting.items[i]);
+			outbox_forget_key(o, s->deleting.items[i]);
+		}
 		stats_add(&outbox_stats(o)->deleted, (uint64_t)pg_affected(*result));
 	}
 	s->deleting.count = 0;
@@ -92,7 +94,7 @@ delete_confirmed(struct outbox *o)
 	(void)fault_hit("relay.before_delete");
 	s->deleting = s->confirmed;
 	s->confirmed = empty;
-	seq_list_text(&s->deleting, &text);
+	outbox_keys_text(o, &s->deleting, &text);
 	values[0] = text.data;
 	s->busy = true;
 	outbox_execute(o, deleted, "erase", 1, values);

@@ -8,28 +8,54 @@
 #include "util/arena.h"
 #include "util/pg.h"
 
-struct row *
-row_new(const struct pg_result *result, int i)
+static unsigned char
+digit(char c)
 {
-	size_t bytes = 0;
+	return (unsigned char)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+}
+
+/* Bytes, given as hexadecimal digits. */
+static size_t
+unhex(char *to, const char *digits, size_t len)
+{
+	for (size_t i = 0; i + 1 < len; i += 2)
+		to[i / 2] = (char)(digit(digits[i]) << 4 | digit(digits[i + 1]));
+	return len / 2;
+}
+
+/* Where a row's value is in an answer: between them and the extra ones are two that are none. */
+static int
+place(int column)
+{
+	return column < OUTBOX_COLUMNS ? column : column - OUTBOX_COLUMNS + OUTBOX_EXTRA;
+}
+
+struct row *
+row_new(const struct pg_result *result, int i, const struct outbox_shape *shape)
+{
+	int columns = OUTBOX_COLUMNS + (int)shape->extras;
+	size_t bytes = (size_t)columns * sizeof(struct slice);
 	struct row *row;
 	char *to;
 
 	if (pg_value(result, i, OUTBOX_SEQ) == NULL)
 		return NULL;
-	for (int column = 0; column < OUTBOX_COLUMNS; column++)
-		bytes += pg_value_len(result, i, column) + 1;
+	for (int column = 0; column < columns; column++)
+		bytes += pg_value_len(result, i, place(column)) + 1;
 	row = xmalloc(sizeof(*row) + bytes);
-	memset(row, 0, sizeof(*row));
+	memset(row, 0, sizeof(*row) + (size_t)columns * sizeof(struct slice));
 	row->size = sizeof(*row) + bytes;
-	to = row->data;
-	for (int column = 0; column < OUTBOX_COLUMNS; column++) {
-		const char *value = pg_value(result, i, column);
-		size_t len = pg_value_len(result, i, column);
+	to = (char *)&row->columns[columns];
+	for (int column = 0; column < columns; column++) {
+		const char *value = pg_value(result, i, place(column));
+		size_t len = pg_value_len(result, i, place(column));
 
 		if (value == NULL)
 			continue;
-		memcpy(to, value, len);
+		if (column == OUTBOX_PAYLOAD && shape->hex)
+			len = unhex(to, value, len);
+		else
+			memcpy(to, value, len);
 		to[len] = '\0';
 		row->columns[column] = (struct slice){ to, len };
 		to += len + 1;

@@ -38,15 +38,17 @@ struct row {
 	size_t size;				/* of all of it in memory */
 	/* size of the payload when that was not read; else 0 */
 	size_t too_large;
-	/* each with a NUL behind it; data NULL is SQL null */
-	struct slice columns[OUTBOX_COLUMNS];
-	char data[];
+	/*
+	 * OUTBOX_COLUMNS of them, then those that only templates use; each with a NUL behind it; data
+	 * NULL is SQL null
+	 */
+	struct slice columns[];
 };
 
 struct row_list { struct row *head, *tail; size_t count; };
 
 /* NULL: the row of the answer has no seq. */
-struct row *row_new(const struct pg_result *, int row);
+struct row *row_new(const struct pg_result *, int row, const struct outbox_shape *);
 void	row_free(struct row **);
 int64_t	row_created_s(const struct row *) ATTR_NONNULL;	/* 0: unknown */
 void	row_list_append(struct row_list *, struct row *) ATTR_NONNULL;
@@ -93,17 +95,16 @@ void	aggregate_list_remove(struct aggregate_list *, struct aggregate *) ATTR_NON
 struct row_message_maker {
 	/* app_id, and the first part of an id that is no UUID */
 	const char *outbox;
-	bool id_is_uuid;
-	const struct outbox_template *exchange, *routing_key;
+	const struct outbox_table *table;	/* what it is, once that is known; its templates */
+	bool cloudevents;
 	size_t max_body_bytes;
-	struct buf exchange_text, routing_key_text, id_text;
+	struct buf exchange_text, routing_key_text, source_text, id_text;
 	struct arena arena;			/* header names and texts */
 	struct amqp_header *headers;
-	size_t header_cap;
+	size_t header_count, header_cap;
 };
 void	row_message_maker_init(struct row_message_maker *, const char *outbox,
-    const struct outbox_template *exchange, const struct outbox_template *routing_key,
-    size_t max_body_bytes) ATTR_NONNULL;
+    const struct outbox_table *, bool cloudevents, size_t max_body_bytes) ATTR_NONNULL;
 void	row_message_maker_release(struct row_message_maker *) ATTR_NONNULL;
 /*
  * Where it goes. -1: the row cannot be published as it is, error says why. *out is good until the
@@ -111,6 +112,12 @@ void	row_message_maker_release(struct row_message_maker *) ATTR_NONNULL;
  */
 int	row_route(struct row_message_maker *, const struct row *, struct slice *exchange,
     struct slice *routing_key, char *error, size_t error_size) ATTR_MUST_CHECK;
+/* For row_message: one more header. */
+struct amqp_header *row_add_header(struct row_message_maker *, const char *name,
+    enum amqp_value_kind) ATTR_NONNULL;
+/* The headers that the row's JSON object holds. */
+int	row_add_json_headers(struct row_message_maker *, struct slice json, char *error,
+    size_t error_size) ATTR_MUST_CHECK;
 /* All of it, route included. */
 int	row_message(struct row_message_maker *, const struct row *, struct amqp_message *out,
     char *error, size_t error_size) ATTR_MUST_CHECK;

@@ -53,7 +53,7 @@ sub publish { return run_program('pawlctl', 'publish', '-c', $file, @_) }
 	my $away = write_config('away.conf', $text, @pairs, conninfo => 'host=/nonexistent password=geheim');
 	$run = run_program('pawlctl', 'check', '-c', $away);
 	is($run->{status}, 0, 'check without a database: what can be told is good');
-	like($run->{err}, qr/^\Q$away\E:5: queues\.view: statements were not checked: /, 'and what was not checked is said') or diag($run->{err});
+	like($run->{err}, qr/^\Q$away\E:5: queues\.view: statements were not checked: /m, 'and what was not checked is said') or diag($run->{err});
 	unlike($run->{err}, qr/geheim/, 'without the password');
 	is(run_program('pawlctl', 'check', '--strict', '-c', $away)->{status}, 69, '--strict: that is an error');
 	is(run_program('pawlctl', 'check', '--strict', '-c', $file)->{status}, 0, 'and with a database it is good');

@@ -80,7 +80,7 @@ is(outcome(raw('{"n":N,"verdict":"retry"}')), 'retry', 'a verdict alone');
 is(outcome(raw('{"n":N,"verdict":"done","log":[{"text":"from the program","level":"debug"},{"text":"and more"}]}')), 'done', 'words for the log');
 like($driver->log, qr/level=debug .* handler=exec key=m\d+ attempt=1 msg="from the program"/, 'are there');
 is(outcome(raw('{"n":N,"verdict":"done","sql":[{"text":"commit"}]}')), 'reject bad_statement', 'what the ABI refuses');
-is(outcome(raw('{"n":N,"verdict":"done","reply":{"body":{"a":1}}}')) =~ /^(done|reject no_reply)$/ ? 1 : 0, 1, 'a reply is handed on');
+is(outcome(raw('{"n":N,"verdict":"done","reply":{"body_text":"x"}}')), 'done', 'a reply that nobody waits for');
 is($db->value('select count(*) from effect'), 0, 'what was not done has no effect');
 
 # Answers that cannot be used: the message is charged, the next one finds another program.
@@ -101,6 +101,7 @@ for my $case (
 	[ '{"n":N,"verdict":"done","sql":[{"text":"select 1","code":"x"}]}', qr/"code" or "otherwise" without "expect"/ ],
 	[ '{"n":N,"verdict":"done","sql":[{"text":"select 1","expect":1.5}]}', qr/"expect" is no whole number/ ],
 	[ '{"n":N,"verdict":"done","emit":[{"payload":1}]}', qr/an event has no "type"/ ],
+	[ '{"n":N,"verdict":"done","last":1}', qr/"last" is neither true nor false/ ],
 	[ '{"n":N,"verdict":"done","reply":{}}', qr/the reply has not one of/ ],
 	[ '{"n":N,"verdict":"done","log":[{"text":"x","level":"loud"}]}', qr/"level" is "loud"/ ],
 	[ '{"n":N,"verdict":"done","text":' . '[' x 70 . ']' x 70 . '}', qr/at byte \d+/ ],
@@ -124,6 +125,7 @@ for my $case (
 	[ Deaf => 'exec_timeout', qr/did not answer within 300 ms and was killed/ ],
 	[ Babble => 'exec_protocol', qr/is stdout for answers only\?.*Loading the model/ ],
 	[ Endless => 'exec_protocol', qr/longer than max_line/ ],
+	[ Binary => 'exec_crashed', qr/exited with 2; it said: \?\?caf\xc3\xa9$/ ],
 	[ Two => 'exec_protocol', qr/said more than one line/ ],
 ) {
 	my ($type, $code, $text) = @$case;
@@ -140,6 +142,10 @@ like($driver->log, qr/said something that was not asked for, and is killed \(exe
 is(outcome($driver->batch($slot, message('Leave'))), 'done', 'a program that leaves when it has answered');
 wait_for { my $pid = (pids('left'))[-1]; $pid && !alive($pid) } 'it has left';
 is(outcome($driver->batch($slot, message('Good'))), 'done', 'is started again');
+my $started = () = pids('pids');
+is(join(' ', map { outcome($_) } $driver->batch($slot, message('Last'), message('Good'), message('Good'))), 'done done done', 'the last answer of a program');
+ok(-e "$dir/last-ended", 'it ends in order');
+is(scalar(() = pids('pids')), $started + 1, 'and the next message finds another one');
 is(outcome($driver->batch($slot, message('Noise'))), 'done', 'a hundred thousand lines on stderr');
 my $noise = () = $driver->log =~ /stderr: noise \d+"/g;
 cmp_ok($noise, '<=', 300, 'not all of them are in the log');
@@ -185,13 +191,15 @@ is(said('env'), "a b s3cret $dir", 'are its own');
 unlike($driver->log, qr/s3cret/, 'and not in the log');
 end($slot);
 write_file('text', "no program\n");
+chmod(0777, write_file('open', "#!/bin/sh\n"));
 for my $case (
 	[ {}, qr/has no command/ ], [ { command => 'ls -l' }, qr/config\.command: is a list/ ], [ { command('/nowhere/x') }, qr/command\.\[0\]: cannot run "\/nowhere\/x": No such file/ ],
-	[ { command("$dir/text") }, qr/is not executable: run chmod \+x/ ], [ { command($dir) }, qr/is no regular file/ ], [ { command('./x') }, qr/is relative/ ],
+	[ { command("$dir/text") }, qr/is not executable: run chmod \+x/ ], [ { command("$dir/open") }, qr/can be written by everybody: run chmod o-w/ ], [ { command($dir) }, qr/is no regular file/ ], [ { command('./x') }, qr/is relative/ ],
 	[ { command('no-such-program') }, qr/there is no program "no-such-program" in PATH/ ], [ { command('sh'), directory => '/nowhere' }, qr/directory: could not find/ ],
 	[ { command('sh'), mode => 'often' }, qr/mode: is "lines" or "once"/ ], [ { command('sh'), kind => 'reads' }, qr/kind: is "effects" or "external"/ ],
 	[ { command('sh'), kind => 'effects', mode => 'once' }, qr/kind: is "external" with/ ], [ { command('sh'), max_line => '1GiB' }, qr/max_line: is a size/ ],
 	[ { command('sh'), timeout => '0s' }, qr/timeout: is more than 0/ ], [ { command('sh'), tmeout => '1s' }, qr/tmeout: unknown setting/ ],
+	[ { command('sh'), 'watch_files.[0]' => '/nowhere' }, qr/watch_files\.\[0\]: could not find "\/nowhere"/ ],
 	[ { command('sh'), 'environment_files.X' => '/nowhere' }, qr/environment_files\.X: could not open/ ],
 ) {
 	my ($settings, $text) = @$case;
@@ -265,7 +273,8 @@ like($run->{err}, qr{^\Q$dir/pawl.conf:8: queues.work.handlers.all.config.comman
 
 # A worker, and a program that is killed in the middle of a batch.
 unlink(glob("$dir/{pids,killed}"));
-my $config = config(qq(command = [ "$program", "$dir" ];));
+write_file('watched', 'one');
+my $config = config(qq(command = [ "$program", "$dir" ];  watch_files = [ "watched" ];));
 my $worker = start_program('pawl-worker', '-c', $config);
 $worker->allow_log(qr/becomes a dead letter/);
 wait_consumer($vhost, 'work');
@@ -299,6 +308,30 @@ my $types = JSON::PP::decode_json(said('types'));
 is_deeply($types->{headers}, { text => "h\x{e9}", int => '-5', big => '9007199254740993', bool => 'true', real => '12.5', list => '["a",2]', table => '{"k":"v"}', bytes => { base64 => '/wA=' }, time => '1700000000' },
 	'each is a text as pawl_header() gives it, or bytes');
 is("@$types{qw(correlation_id reply_to content_type timestamp_ms queue routing_key exchange)}", 'c1 r1 application/json 1700000000000 work work ', 'the properties');
+
+# A reply
+$vhost->amqp->declare_queue('answers');
+$vhost->amqp->publish(routing_key => 'work', type => 'Reply', message_id => 'q1', body => '{}', reply_to => 'answers', correlation_id => 'c7');
+$vhost->amqp->confirm;
+my $reply;
+wait_for { $reply = $vhost->get('answers') } 'a reply';
+is("$reply->{correlation_id} $reply->{content_type} $reply->{body}", 'c7 application/json {"total": 12.50}', 'as it was written');
+
+# A slot is killed: its program goes with it.
+$worker->allow_log(qr/slot \d \(pid \d+\) killed by SIGKILL/);
+my ($victim) = grep { alive($_) } pids('pids');
+kill('KILL', read_file("/proc/$victim/status") =~ /^PPid:\s*(\d+)/m);
+wait_for { !alive($victim) } 'a slot is killed, and its program is gone';
+
+# A file of the program changes.
+my @before = grep { alive($_) } pids('pids');
+write_file('watched', 'two');
+$worker->signal('HUP');
+wait_for { !grep { alive($_) } @before } 'a reload starts the programs anew';
+wait_consumer($vhost, 'work');
+$vhost->amqp->publish(routing_key => 'work', type => 'Line', message_id => 'anew', body => '{}');
+$vhost->amqp->confirm;
+wait_for { said('anew') } 'a message after that';
 
 # The worker is killed: nothing lives on.
 my @pids = grep { alive($_) } pids('pids');

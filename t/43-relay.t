@@ -35,7 +35,7 @@ is("$h->{aggregatetype} $h->{aggregateid}", "order it's\n7", 'the aggregate');
 is("$h->{text} $h->{int} $h->{half} $h->{big} $h->{huge}", "gr\xc3\xbcn -7 0.5 1234567890123456789012 1" . '0' x 400,
 	'texts and numbers; those that fit nothing are texts');
 is_deeply([ $h->{yes}, $h->{no}, $h->{nothing} ], [ 1, 0, undef ], 'booleans and null');
-is("$h->{list} $h->{object}", '[1, "2"] {"a": 1}', 'lists and objects are JSON texts');
+is_deeply([ @$h{qw(list object)} ], [ [ 1, '2' ], { a => 1 } ], 'lists and objects');
 
 # Rows with nulls, and without aggregate.
 $o->db->do(q(insert into pawl.outbox (aggregatetype, type, payload, headers, created_at) values
@@ -90,7 +90,7 @@ my $run = run_program('pawl-relay', '-c', $o->{config}, '--outbox', 'nope');
 is($run->{status}, 78, 'an outbox that is not configured is a configuration error');
 like($run->{err}, qr/there is no outbox "nope"/, 'which names it');
 $run = run_program('pawl-relay', '-t', '-c', write_config('bad.conf', 'broker: { uri = "amqp://localhost/%2f"; }; database: { conninfo = ""; };
-outboxes: { a: { exchange = "{nope}"; }; b: { exchange = "x"; routing_key = "a{"; }; };'));
+outboxes: { a: { exchange = "{}"; }; b: { exchange = "x"; routing_key = "a{"; }; };'));
 is($run->{status}, 78, 'templates are checked');
-like($run->{err}, qr/outboxes\.a\.exchange: .*"nope".*outboxes\.b\.routing_key: .*single '\{'/s, 'both errors are told');
+like($run->{err}, qr/outboxes\.a\.exchange: .*without a name.*outboxes\.b\.routing_key: .*single '\{'/s, 'both errors are told');
 done_testing;

@@ -42,6 +42,8 @@ slice_of_bytes(amqp_bytes_t b)
 /* rabbitmq-c does not write to it, its type just is not const */
 amqp_bytes_t amqp_bytes_of(struct slice);
 /* Our headers as rabbitmq-c's. The texts are borrowed. */
+/* entries has room for amqp_table_room(): behind the first 'count' is what is nested in them. */
+size_t	amqp_table_room(const struct amqp_header *, size_t count);
 void	amqp_table_entries(const struct amqp_header *, size_t count, amqp_table_entry_t *entries);
 size_t	amqp_header_encoded_size(const struct amqp_header *) ATTR_NONNULL;
 

@@ -100,17 +100,33 @@ check_expiration(struct slice text, char *error, size_t size)
 }
 
 static int
-check_headers(const struct amqp_header *headers, size_t count, char *error, size_t size)
+check_nested(const struct amqp_header *headers, size_t count, int depth, const char *outermost,
+    char *error, size_t size)
 {
 	for (size_t i = 0; i < count; i++) {
-		size_t len = strlen(headers[i].name);
+		size_t len = headers[i].name == NULL ? 0 : strlen(headers[i].name);
 
 		if (len > AMQP_SHORTSTR_MAX)
 			return refuse(error, size,
 			    "header name \"%.40s...\" of %zu bytes is too long for AMQP: at most %d",
 			    headers[i].name, len, AMQP_SHORTSTR_MAX);
+		if (headers[i].kind != AMQP_TABLE && headers[i].kind != AMQP_ARRAY)
+			continue;
+		if (depth == AMQP_NESTED_MOST)
+			return refuse(error, size,
+			    "header \"%.40s\" holds lists or objects nested over %d deep",
+			    outermost, AMQP_NESTED_MOST);
+		if (check_nested(headers[i].items, headers[i].item_count, depth + 1,
+			depth == 0 ? headers[i].name : outermost, error, size) != 0)
+			return -1;
 	}
 	return 0;
+}
+
+static int
+check_headers(const struct amqp_header *headers, size_t count, char *error, size_t size)
+{
+	return check_nested(headers, count, 0, "", error, size);
 }
 
 /* The short texts that a message can have. */
@@ -181,7 +197,8 @@ amqp_outgoing_message(struct amqp_outgoing *out, const struct amqp_message *m, s
 	}
 	if (m->header_count > 0) {
 		p->_flags |= AMQP_BASIC_HEADERS_FLAG;
-		p->headers.entries = out_entries(out, m->header_count);
+		p->headers.entries = out_entries(out,
+		    amqp_table_room(m->headers, m->header_count));
 		p->headers.num_entries = (int)m->header_count;
 		amqp_table_entries(m->headers, m->header_count, p->headers.entries);
 		out->encoded_bytes += 4;

@@ -258,41 +258,93 @@ amqp_delivery_headers(const struct amqp_delivery *delivery, struct buf *scratch,
 	}
 }
 
-void
-amqp_table_entries(const struct amqp_header *headers, size_t count, amqp_table_entry_t *entries)
+static bool
+is_nested(const struct amqp_header *header)
 {
-	for (size_t i = 0; i < count; i++) {
-		amqp_field_value_t *value = &entries[i].value;
-
-		entries[i].key = amqp_bytes_of(slice_of(headers[i].name));
-		switch (headers[i].kind) {
-		case AMQP_STRING:
-			value->kind = AMQP_FIELD_KIND_UTF8;
-			value->value.bytes = amqp_bytes_of(headers[i].text);
-			break;
-		case AMQP_INT:
-			value->kind = AMQP_FIELD_KIND_I64;
-			value->value.i64 = headers[i].number;
-			break;
-		case AMQP_BOOL:
-			value->kind = AMQP_FIELD_KIND_BOOLEAN;
-			value->value.boolean = headers[i].number != 0;
-			break;
-		case AMQP_DOUBLE:
-			value->kind = AMQP_FIELD_KIND_F64;
-			value->value.f64 = headers[i].real;
-			break;
-		case AMQP_VOID:
-			value->kind = AMQP_FIELD_KIND_VOID;
-			break;
-		}
-	}
+	return header->kind == AMQP_TABLE || header->kind == AMQP_ARRAY;
 }
 
 size_t
-amqp_header_encoded_size(const struct amqp_header *header)
+amqp_table_room(const struct amqp_header *headers, size_t count)
 {
-	size_t size = 1 + strlen(header->name) + 1;
+	size_t room = count;
+
+	for (size_t i = 0; i < count; i++)
+		if (is_nested(&headers[i]))
+			room += amqp_table_room(headers[i].items, headers[i].item_count);
+	return room;
+}
+
+static amqp_table_entry_t *fill_table(const struct amqp_header *, size_t count,
+    amqp_table_entry_t *entries, amqp_table_entry_t *rest);
+
+/* rest: memory for what is nested. Returns what is left of it. */
+static amqp_table_entry_t *
+fill_value(const struct amqp_header *header, amqp_field_value_t *value, amqp_table_entry_t *rest)
+{
+	amqp_table_entry_t *items = rest;
+
+	switch (header->kind) {
+	case AMQP_STRING:
+		value->kind = AMQP_FIELD_KIND_UTF8;
+		value->value.bytes = amqp_bytes_of(header->text);
+		break;
+	case AMQP_INT:
+		value->kind = AMQP_FIELD_KIND_I64;
+		value->value.i64 = header->number;
+		break;
+	case AMQP_BOOL:
+		value->kind = AMQP_FIELD_KIND_BOOLEAN;
+		value->value.boolean = header->number != 0;
+		break;
+	case AMQP_DOUBLE:
+		value->kind = AMQP_FIELD_KIND_F64;
+		value->value.f64 = header->real;
+		break;
+	case AMQP_VOID:
+		value->kind = AMQP_FIELD_KIND_VOID;
+		break;
+	case AMQP_TABLE:
+		value->kind = AMQP_FIELD_KIND_TABLE;
+		value->value.table.num_entries = (int)header->item_count;
+		value->value.table.entries = items;
+		rest = fill_table(header->items, header->item_count, items,
+		    rest + header->item_count);
+		break;
+	case AMQP_ARRAY:
+		/* A value is smaller than an entry. */
+		value->kind = AMQP_FIELD_KIND_ARRAY;
+		value->value.array.num_entries = (int)header->item_count;
+		value->value.array.entries = (amqp_field_value_t *)(void *)items;
+		rest += header->item_count;
+		for (size_t i = 0; i < header->item_count; i++)
+			rest = fill_value(&header->items[i], &value->value.array.entries[i], rest);
+		break;
+	}
+	return rest;
+}
+
+static amqp_table_entry_t *
+fill_table(const struct amqp_header *headers, size_t count, amqp_table_entry_t *entries,
+    amqp_table_entry_t *rest)
+{
+	for (size_t i = 0; i < count; i++) {
+		entries[i].key = amqp_bytes_of(slice_of(headers[i].name));
+		rest = fill_value(&headers[i], &entries[i].value, rest);
+	}
+	return rest;
+}
+
+void
+amqp_table_entries(const struct amqp_header *headers, size_t count, amqp_table_entry_t *entries)
+{
+	(void)fill_table(headers, count, entries, entries + count);
+}
+
+static size_t
+encoded_value_size(const struct amqp_header *header)
+{
+	size_t size = 1;
 
 	switch (header->kind) {
 	case AMQP_STRING:
@@ -303,7 +355,21 @@ amqp_header_encoded_size(const struct amqp_header *header)
 	case AMQP_BOOL:
 		return size + 1;
 	case AMQP_VOID:
-		break;
+		return size;
+	case AMQP_TABLE:
+	case AMQP_ARRAY:
+		size += 4;
+		for (size_t i = 0; i < header->item_count; i++)
+			size += header->kind == AMQP_TABLE
+			    ? amqp_header_encoded_size(&header->items[i])
+			    : encoded_value_size(&header->items[i]);
+		return size;
 	}
 	return size;
+}
+
+size_t
+amqp_header_encoded_size(const struct amqp_header *header)
+{
+	return 1 + strlen(header->name) + encoded_value_size(header);
 }

@@ -11,13 +11,18 @@
 
 enum { AMQP_FRAME_MAX = 131072, AMQP_SHORTSTR_MAX = 255 };
 
-enum amqp_value_kind { AMQP_STRING, AMQP_INT, AMQP_BOOL, AMQP_DOUBLE, AMQP_VOID };
+enum { AMQP_NESTED_MOST = 16 };		/* tables and arrays in one another, in what we write */
+enum amqp_value_kind {
+	AMQP_STRING, AMQP_INT, AMQP_BOOL, AMQP_DOUBLE, AMQP_VOID, AMQP_TABLE, AMQP_ARRAY
+};
 struct amqp_header {			/* a header or argument that we write */
-	const char *name;
+	const char *name;		/* "" in an array */
 	enum amqp_value_kind kind;
 	struct slice text;		/* AMQP_STRING */
 	int64_t number;			/* AMQP_INT, AMQP_BOOL */
 	double real;			/* AMQP_DOUBLE */
+	const struct amqp_header *items; /* AMQP_TABLE, AMQP_ARRAY */
+	size_t item_count;
 };
 
 /* a message that we make. Empty slices are properties that are not there */

@@ -5,8 +5,6 @@
 
 #include "util/arena.h"
 
-enum { STOP_PATIENCE_MS = 2000 };
-
 int64_t
 exec_budget_ms(const struct exec *e, const struct pawl_message *msg)
 {
@@ -22,7 +20,7 @@ stop(void *self)
 	struct exec *e = self;
 
 	exec_child_close_stdin(&e->child);
-	exec_child_end(&e->child, NULL, STOP_PATIENCE_MS, NULL, NULL, 0);
+	exec_child_end(&e->child, NULL, EXEC_STOP_MS, NULL, NULL, 0);
 	exec_child_release(&e->child);
 	exec_settings_release(&e->settings);
 	buf_release(&e->line);

@@ -8,7 +8,10 @@
 #include "handlers/exec/exec_message.h"
 #include "util/clock.h"
 
-enum { EXEC_GRACE_MS = 200 };		/* from the end of its output to its own end; a crash may dump core */
+enum {
+	EXEC_GRACE_MS = 200,		/* from the end of its output to its own end; a crash may dump core */
+	EXEC_STOP_MS = 2000		/* from the end of its input */
+};
 
 struct exec_settings {
 	struct exec_command command;	/* the arguments are the configuration's texts */

@@ -187,8 +187,8 @@ each(struct exec_json *j, const struct json_value *list, const char *name, struc
 		act(j, &item, call);
 }
 
-enum { ANSWER_N, ANSWER_VERDICT, ANSWER_CODE, ANSWER_TEXT, ANSWER_AGAIN_AFTER_MS, ANSWER_SQL, ANSWER_EMIT, ANSWER_REPLY, ANSWER_LOG, ANSWER_COUNT };
-static const char *const answer_members[] = { "n", "verdict", "code", "text", "again_after_ms", "sql", "emit", "reply", "log", NULL };
+enum { ANSWER_N, ANSWER_VERDICT, ANSWER_CODE, ANSWER_TEXT, ANSWER_AGAIN_AFTER_MS, ANSWER_SQL, ANSWER_EMIT, ANSWER_REPLY, ANSWER_LOG, ANSWER_LAST, ANSWER_COUNT };
+static const char *const answer_members[] = { "n", "verdict", "code", "text", "again_after_ms", "sql", "emit", "reply", "log", "last", NULL };
 
 static void
 check_number(struct exec_json *j, const struct json_value *value, uint64_t number)
@@ -228,7 +228,7 @@ decide(struct exec_json *j, const struct json_value *m, struct pawl_call *call)
 }
 
 int
-exec_answer(struct slice line, uint64_t number, struct pawl_call *call, enum pawl_verdict *verdict,
+exec_answer_read(struct slice line, uint64_t number, struct pawl_call *call, struct exec_answer *answer,
     struct buf *error)
 {
 	struct json_value root, m[ANSWER_COUNT];
@@ -239,7 +239,8 @@ exec_answer(struct slice line, uint64_t number, struct pawl_call *call, enum paw
 	root = exec_json_root(&j);
 	exec_json_members(&j, &root, "the answer", answer_members, m);
 	check_number(&j, &m[ANSWER_N], number);
-	*verdict = decide(&j, m, call);
+	answer->last = exec_json_bool(&j, &m[ANSWER_LAST], "last");
+	answer->verdict = decide(&j, m, call);
 	if (j.bad) {
 		buf_puts(error, j.error.data);
 		status = -1;

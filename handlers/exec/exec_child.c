@@ -215,6 +215,7 @@ exec_child_end(struct exec_child *c, struct pawl_call *call, int64_t patience_ms
 		*status = how;
 	if (what_size > 0)
 		what[0] = '\0';
-	if (by_itself && what != NULL)
+	/* Who is killed while it dumps core has the status of what it died of. */
+	if (what_size > 0 && (by_itself || !WIFSIGNALED(how) || WTERMSIG(how) != SIGKILL))
 		(void)spawn_status_text(how, what, what_size);
 }

@@ -183,6 +183,14 @@ exec_json_number(struct exec_json *j, const struct json_value *value, const char
 }
 
 bool
+exec_json_bool(struct exec_json *j, const struct json_value *value, const char *name)
+{
+	if (exec_json_is_there(value) && value->kind != JSON_TRUE && value->kind != JSON_FALSE)
+		exec_json_fail(j, "\"%s\" is neither true nor false", name);
+	return exec_json_is_there(value) && value->kind == JSON_TRUE;
+}
+
+bool
 exec_json_next(struct exec_json *j, const struct json_value *container, enum json_kind kind,
     const char *name, size_t *at, struct slice *key, struct json_value *value)
 {

@@ -39,6 +39,7 @@ const char *exec_json_string(struct exec_json *, const struct json_value *, cons
 const char *exec_json_text(struct exec_json *, const struct json_value *, const char *name) ATTR_NONNULL;	/* any value: a string's text, everything else as it was written */
 const char *exec_json_key(struct exec_json *, struct slice key, const char *what) ATTR_NONNULL;
 int64_t	exec_json_number(struct exec_json *, const struct json_value *, const char *name) ATTR_NONNULL;	/* whole, not negative */
+bool	exec_json_bool(struct exec_json *, const struct json_value *, const char *name) ATTR_NONNULL;	/* absent: false */
 /* Next element or member; false: no more, or the value is of another kind, which is a mistake. */
 bool	exec_json_next(struct exec_json *, const struct json_value *container, enum json_kind, const char *name, size_t *at, struct slice *key, struct json_value *value) ATTR_NONNULL;
 #endif

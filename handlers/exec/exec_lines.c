@@ -94,7 +94,7 @@ ask(struct exec *e, struct pawl_call *call, struct slice *text, struct clock_mon
 static const char *
 shown(struct pawl_call *call, const char *data, size_t len)
 {
-	return pawl_format(call, "%.*s", len > SHOWN ? SHOWN : (int)len, data);
+	return exec_noise_shown(call, data, len, SHOWN);
 }
 
 /* ---- start */
@@ -198,7 +198,7 @@ broken(struct exec *e, struct pawl_call *call, const char *code, const char *wha
 static enum pawl_verdict
 understand(struct exec *e, struct pawl_call *call, struct slice line, struct slice unsent)
 {
-	enum pawl_verdict verdict = PAWL_DONE;
+	struct exec_answer answer = { PAWL_DONE, false };
 	struct buf error = BUF_INIT;
 	const char *more;
 
@@ -209,7 +209,7 @@ understand(struct exec *e, struct pawl_call *call, struct slice line, struct sli
 	if (unsent.len > 0)
 		return broken(e, call, "exec_protocol", "answered before it had read the message",
 		    shown(call, line.data, line.len));
-	if (exec_answer(line, e->number, call, &verdict, &error) != 0) {
+	if (exec_answer_read(line, e->number, call, &answer, &error) != 0) {
 		more = pawl_format(call, "%s: %s", error.data, shown(call, line.data, line.len));
 		buf_release(&error);
 		return broken(e, call, "exec_protocol", "gave an answer that cannot be used (is stdout for answers"
@@ -218,7 +218,11 @@ understand(struct exec *e, struct pawl_call *call, struct slice line, struct sli
 	buf_release(&error);
 	buf_clear(&e->child.said);
 	e->failures = 0;
-	return verdict;
+	if (answer.last) {
+		exec_child_close_stdin(&e->child);
+		exec_child_end(&e->child, call, EXEC_STOP_MS, NULL, NULL, 0);
+	}
+	return answer.verdict;
 }
 
 static enum pawl_verdict

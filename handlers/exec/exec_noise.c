@@ -7,7 +7,41 @@
 #include <string.h>
 #include <time.h>
 
+#include "util/utf8.h"
+
 enum { WINDOW_MS = 10000, WINDOW_LINES = 100 };
+
+/* Copies up to size - 1 bytes of whole characters, with a NUL. */
+static void
+clean(char *to, size_t size, const char *data, size_t len)
+{
+	size_t out = 0;
+
+	for (size_t at = 0, n; at < len; at += n) {
+		n = utf8_length(data + at, len - at);
+		if (n == 0 || (n == 1 && ((unsigned char)data[at] < 0x20 || data[at] == 0x7f))) {
+			n = 1;
+			if (out + 1 >= size)
+				break;
+			to[out++] = data[at] == '\t' ? ' ' : '?';
+		} else {
+			if (out + n >= size)
+				break;
+			memcpy(to + out, data + at, n);
+			out += n;
+		}
+	}
+	to[out] = '\0';
+}
+
+const char *
+exec_noise_shown(struct pawl_call *call, const char *data, size_t len, size_t most)
+{
+	char text[EXEC_NOISE_LINE + 1];
+
+	clean(text, most < sizeof(text) ? most + 1 : sizeof(text), data, len);
+	return pawl_format(call, "%s", text);
+}
 
 void
 exec_noise_init(struct exec_noise *n, const char *name)
@@ -48,10 +82,11 @@ show(struct exec_noise *n, struct pawl_call *call, const char *line)
 static void
 end_line(struct exec_noise *n, struct pawl_call *call)
 {
-	n->line[n->len] = '\0';
+	if (n->len > 0 && n->line[n->len - 1] == '\r')
+		n->len--;
 	if (n->len > 0) {
-		memcpy(n->last, n->line, n->len + 1);
-		show(n, call, n->line);
+		clean(n->last, sizeof(n->last), n->line, n->len);
+		show(n, call, n->last);
 	}
 	n->len = 0;
 	n->overlong = false;

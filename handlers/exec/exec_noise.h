@@ -11,12 +11,15 @@ enum { EXEC_NOISE_LINE = 1000 };	/* bytes of a line that are shown */
 
 struct exec_noise {
 	const char *name;		/* "stderr" */
-	char line[EXEC_NOISE_LINE + 1], last[EXEC_NOISE_LINE + 1];	/* the one that is coming in; the last whole one */
+	char line[EXEC_NOISE_LINE], last[EXEC_NOISE_LINE + 1];	/* the one that is coming in; the last whole one */
 	size_t len;
 	bool overlong;			/* the rest of this line is dropped */
 	int64_t window_ms;		/* since then, on the monotonic clock, ... */
 	unsigned shown, dropped;	/* ... so many lines */
 };
+
+/* Foreign bytes for people, in the call's memory: at most 'most' of them; what is no text is "?". */
+const char *exec_noise_shown(struct pawl_call *, const char *data, size_t len, size_t most);
 
 void	exec_noise_init(struct exec_noise *, const char *name);
 /* call NULL: there is none, as the slot ends; lines go to stderr. */

@@ -12,7 +12,7 @@
 
 enum { LINE_LEAST = 1024, LINE_MOST = 256 << 20, LINE_DEFAULT = 16 << 20, ARGUMENTS_MAX = 1000 };
 
-/* NULL: it can be run. */
+/* NULL: it can be run. Whoever can write the file can do what this process can. */
 static const char *
 objection(const char *path)
 {
@@ -22,6 +22,8 @@ objection(const char *path)
 		return strerror(errno);
 	if (!S_ISREG(st.st_mode))
 		return "it is no regular file";
+	if ((st.st_mode & S_IWOTH) != 0)
+		return "it can be written by everybody: run chmod o-w";
 	return access(path, X_OK) == 0 ? NULL : "it is not executable: run chmod +x";
 }
 
@@ -185,6 +187,26 @@ read_environment(const struct pawl_config *cfg, struct exec_environment *environ
 	}
 }
 
+/* That they are named is enough: a reload looks at all files that a handler's settings name. */
+static int
+read_watched(const struct pawl_config *cfg)
+{
+	int count = pawl_config_count(cfg, "watch_files"), status = 0;
+
+	if (pawl_config_string(cfg, "watch_files", NULL) != NULL)
+		return pawl_config_error(cfg, "watch_files", "is a list: watch_files = [ \"view.py\" ]");
+	for (int i = 0; i < count; i++) {
+		char path[32];
+		const char *name;
+
+		(void)snprintf(path, sizeof(path), "watch_files.[%d]", i);
+		name = pawl_config_string(cfg, path, "");
+		if (access(name, F_OK) != 0)
+			status = pawl_config_error(cfg, path, "could not find \"%s\": %s", name, strerror(errno));
+	}
+	return status;
+}
+
 int
 exec_settings_read(struct exec_settings *s, const struct pawl_config *cfg)
 {
@@ -193,6 +215,7 @@ exec_settings_read(struct exec_settings *s, const struct pawl_config *cfg)
 	status |= read_mode(cfg, s);
 	status |= read_max_line(cfg, &s->max_line);
 	status |= read_times(cfg, s);
+	status |= read_watched(cfg);
 	read_environment(cfg, &s->environment);
 	return status;
 }

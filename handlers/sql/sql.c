@@ -230,6 +230,7 @@ value_of(struct pawl_call *call, const struct pawl_message *msg, const struct sq
 	case SOURCE_ID: return text_or_null(msg->id);
 	case SOURCE_KEY: return text_or_null(msg->key);
 	case SOURCE_BODY: return pawl_body(call);
+	case SOURCE_OTHER: break;
 	}
 	return NULL;
 }

@@ -314,6 +314,13 @@ named_placeholder(struct parser *p, const char *colon)
 			return;
 		}
 	}
+	for (const char *const *other = p->sources->others; other != NULL && *other != NULL; other++) {
+		if (strlen(*other) == len && strncmp(p->at, *other, len) == 0) {
+			p->at += len;
+			add_parameter(p, SOURCE_OTHER, strdup(*other));
+			return;
+		}
+	}
 	fail(p,
 	    "unknown placeholder :%.*s at character %zu: there are :/pointer, :?/pointer, :type,"
 	    " :id, :key, :body and :header:NAME (in an array slice, put a space behind the colon)",
@@ -385,5 +392,5 @@ sql_sources_release(struct sql_sources *s)
 	for (size_t i = 0; i < s->count; i++)
 		free(s->list[i].name);
 	free(s->list);
-	*s = (struct sql_sources){ NULL, 0 };
+	*s = (struct sql_sources){ NULL, 0, NULL };
 }

@@ -13,9 +13,13 @@
 #define PAWL_HANDLERS_SQL_TEXT_H
 #include <stddef.h>
 
-enum sql_source_kind { SOURCE_FIELD, SOURCE_FIELD_IF, SOURCE_HEADER, SOURCE_TYPE, SOURCE_ID, SOURCE_KEY, SOURCE_BODY };
-struct sql_source { enum sql_source_kind kind; char *name; };	/* name: pointer, header; else NULL */
-struct sql_sources { struct sql_source *list; size_t count; };	/* each once, whatever the number of statements */
+enum sql_source_kind { SOURCE_FIELD, SOURCE_FIELD_IF, SOURCE_HEADER, SOURCE_TYPE, SOURCE_ID, SOURCE_KEY, SOURCE_BODY, SOURCE_OTHER };
+struct sql_source { enum sql_source_kind kind; char *name; };	/* name: pointer, header, other; else NULL */
+struct sql_sources {
+	struct sql_source *list;	/* each once, whatever the number of statements */
+	size_t count;
+	const char *const *others;	/* names of further placeholders, then NULL; NULL: there are none */
+};
 
 struct sql_text {
 	char *text;		/* for the server */

@@ -35,7 +35,7 @@
 #include "util/log.h"
 #include "util/spawn.h"
 
-enum { SLOTS_MOST = 128, HANDLERS_MOST = 16, PAIRS_MOST = 64, WORDS_MOST = 32, HEADERS_MOST = 16 };
+enum { SLOTS_MOST = 128, HANDLERS_MOST = 63, PAIRS_MOST = 64, WORDS_MOST = 32, HEADERS_MOST = 16 };
 
 struct driven {
 	pid_t pid;
@@ -441,6 +441,8 @@ message(size_t count, char *const *words)
 			spec.id = text;
 		else if (strcmp(words[i], "type") == 0)
 			spec.type = text;
+		else if (strcmp(words[i], "content_type") == 0)
+			spec.content_type = text;
 		else if (strcmp(words[i], "body") == 0)
 			spec.body = text;
 		else if (strcmp(words[i], "routing_key") == 0)

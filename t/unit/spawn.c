@@ -103,6 +103,40 @@ test_exec(void)
 	is_str(output, "524288\n", "its memory is limited");
 }
 
+/* Its own group, directory and environment; stdin and stdout that are named. */
+static void
+test_surroundings(void)
+{
+	const char *const argv[] = { "sh", "-c", "read x; echo $x $(pwd) $ONE $(ps -o pgid= -p $$) $$ ${HOME-none}", NULL };
+	const char *const environment[] = { "ONE=1", "PATH=/usr/bin:/bin", NULL };
+	int in[2], out[2], status = -1;
+	char expected[128];
+	const char *step;
+
+	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
+		return;
+
+	const struct spawn_fd map[] = { { in[0], 0 }, { out[1], 1 } };
+	const struct spawn_options options = {
+		.path = "/bin/sh", .argv = argv, .fds = map, .fd_count = ARRAY_SIZE(map),
+		.environment = environment, .directory = "/usr/lib", .own_group = true,
+	};
+	const struct spawn_options nowhere = { .path = "/bin/sh", .argv = argv, .directory = "/nonexistent" };
+	pid_t pid = spawn_exec(&options, &step);
+
+	close(in[0]);
+	close(out[1]);
+	ok(write(in[1], "in\n", 3) == 3, "it has an input");
+	close(in[1]);
+	ok(read_all(out[0]), "and an output");
+	close(out[0]);
+	waitpid(pid, &status, 0);
+	snprintf(expected, sizeof(expected), "in /usr/lib 1 %d %d none\n", (int)pid, (int)pid);
+	is_str(output, expected, "directory, environment and group are its own");
+	is_int(spawn_exec(&nowhere, &step), -1, "a directory that is not there");
+	is_str(step, "chdir", "the step is named");
+}
+
 /* Descriptors that change places with each other, and with the standard ones. */
 static void
 test_fds(void)
@@ -278,6 +312,7 @@ main(int argc, char **argv)
 	alarm(120);
 	test_title(argc, argv);
 	test_exec();
+	test_surroundings();
 	test_fds();
 	test_failures();
 	test_death();

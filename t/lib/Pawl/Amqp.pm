@@ -3,7 +3,7 @@
 #   my $amqp = Pawl::Amqp->new(host => ..., port => ..., user => ..., password => ..., vhost => ...);
 #   $amqp->publish(exchange => 'x', routing_key => 'k', body => '...', message_id => '...', type => '...', headers => {...});
 #   $amqp->confirm;                          # waits for all confirms: ('ack' or 'nack' or 'return') for each publish since the last
-#   my $message = $amqp->get('queue');       # acked at once; undef when the queue is empty
+#   my $message = $amqp->get('queue');       # acked at once; undef when the queue is empty; header_kinds has the letters of its headers' types
 #
 # Header values: a text is a longstr; [ 'I', 5 ] and so on are typed (see encode_value); a hash is a table; [ 'A', [...] ] an array.
 # raw_headers gives the encoded table without its length, for what no sane client would send.
@@ -307,7 +307,7 @@ sub take_content
 			($content{$name}, $values) = unpack('C/a a*', $values);
 		} elsif ($kind eq 'F') {
 			(my $bytes, $values) = unpack('N/a a*', $values);
-			$content{$name} = decode_table($bytes);
+			$content{$name} = decode_table($bytes, $content{header_kinds} = {});
 		} else {
 			($content{$name}, $values) = unpack(($kind eq 'Q' ? 'Q>' : 'C') . ' a*', $values);
 		}
@@ -364,10 +364,11 @@ sub encode_value
 
 sub decode_table
 {
-	my ($bytes) = @_;
+	my ($bytes, $kinds) = @_;
 	my %table;
 	while (length $bytes) {
 		(my $name, $bytes) = unpack('C/a a*', $bytes);
+		$kinds->{$name} = substr($bytes, 0, 1);
 		($table{$name}, $bytes) = decode_value($bytes);
 	}
 	return \%table;
