@@ -134,6 +134,13 @@ for my $case (
 	like($out[3]{text}, $text, "$type: is told");
 }
 is($db->value('select count(*) - count(distinct key) from effect'), 0, 'nothing was done twice');
+sub descriptors { return scalar(() = glob('/proc/' . $driver->pid($slot) . '/fd/*')) }
+my $open = descriptors();
+my @fails = $driver->batch($slot, message('Good'), map { message('Segv') } 1 .. 6);
+is(join(' ', map { outcome($_) } @fails[ 0 .. 3 ]), 'done retry exec_crashed retry exec_crashed snooze exec_start', 'failures in a row are throttled: the next one waits, uncharged');
+cmp_ok($fails[3]{delay_ms}, '>=', 100, 'some time');
+wait_for { outcome($driver->batch($slot, message('Good'))) eq 'done' } 'then there is a program again';
+is(descriptors(), $open, 'and no descriptor is left open');
 ok(!(grep { alive($_) } pids(qw(hangs grandchild deaf))), 'who was killed is gone, with its children');
 is(outcome($driver->batch($slot, message('Stray'))), 'done', 'an answer, then more');
 wait_for { -e "$dir/stray" } 'it said more';
@@ -226,6 +233,7 @@ for my $case (
 	[ 'kill -SEGV $$', 'retry exec_crashed', qr/^the command was killed by SIGSEGV/ ], [ "echo \$\$ >>$dir/once; sleep 1000", 'retry exec_timeout', qr/did not end within 500 ms/ ],
 	[ "sleep 1000 & echo \$! >>$dir/once", 'done', qr/^$/ ], [ 'exec <&-; exit 0', 'done', qr/^$/, body => 'x' x 1000000 ], [ 'test $(wc -c) = 1000000', 'done', qr/^$/, body => 'x' x 1000000 ],
 	[ 'cat; test "$PAWL_KEY/$PAWL_ID/$PAWL_TYPE/$PAWL_ATTEMPT/$PAWL_HEADER_X_WHO" = "m' . ($id + 12) . '/m' . ($id + 12) . '/T/1/a b"', 'done', qr/^$/, 'h.x-who' => 'a b' ],
+	[ 'exit 0', 'reject exec_environment', qr/headers are too large for environment variables: use mode = "lines"/, 'h.large' => 'x' x 200000 ],
 	[ 'test "${TRACEPARENT%%-*}" = 00', 'done', qr/^$/ ], [ 'test -z "${PAWL_HEADER_BYTES+set}"', 'done', qr/^$/, 'h.bytes' => "\0" ],
 ) {
 	my ($script, $is, $text, %more) = @$case;
@@ -318,7 +326,8 @@ wait_for { $reply = $vhost->get('answers') } 'a reply';
 is("$reply->{correlation_id} $reply->{content_type} $reply->{body}", 'c7 application/json {"total": 12.50}', 'as it was written');
 
 # A slot is killed: its program goes with it.
-$worker->allow_log(qr/slot \d \(pid \d+\) killed by SIGKILL/);
+# The runner may see the program before the kernel has ended it.
+$worker->allow_log(qr/slot \d \(pid \d+\) killed by SIGKILL/, qr/left behind by a handler of a slot that has ended/);
 my ($victim) = grep { alive($_) } pids('pids');
 kill('KILL', read_file("/proc/$victim/status") =~ /^PPid:\s*(\d+)/m);
 wait_for { !alive($victim) } 'a slot is killed, and its program is gone';
