@@ -84,7 +84,7 @@ finish(struct check *c)
 	enum slot_client_status how;
 	struct slice payload;
 	unsigned type;
-	char text[128];
+	char text[128], report[DESK_REPORT_MAX + 1];
 	bool answered = false;
 	int status;
 
@@ -99,8 +99,9 @@ finish(struct check *c)
 	if (how == SLOT_CLIENT_LATE)
 		complain(c, EX_CONFIG, "its handlers did not start within %d s", ANSWER_MS / 1000);
 	else if (!answered || how == SLOT_CLIENT_BAD || WIFSIGNALED(status))
-		complain(c, EX_CONFIG, "loading and starting its handlers failed: pawl-slot %s",
-		    spawn_status_text(status, text, sizeof(text)));
+		complain(c, EX_CONFIG, "loading and starting its handlers failed: pawl-slot %s%s%s",
+		    spawn_status_text(status, text, sizeof(text)),
+		    desk_report(c->slot.desk, report, sizeof(report)) > 0 ? ": " : "", report);
 }
 
 static void

@@ -48,6 +48,7 @@ struct config_queue {
 	bool prefetch_derived;
 	int64_t timeout_ms, shutdown_timeout_ms, consumer_timeout_ms;
 	int64_t max_body_bytes, memory_limit_bytes;	/* memory_limit 0: none */
+	unsigned max_messages;			/* 0: any number */
 	const char *key;			/* "message_id", "header:NAME", "json:/pointer" */
 	enum config_missing_key missing_key;
 	enum config_dedup dedup;

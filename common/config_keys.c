@@ -169,6 +169,8 @@ const struct config_key config_keys[] = {
 	    .manual = "a message with a larger body is a dead letter (too_large)" },
 	{ "queues.*.memory_limit", KEY_SIZE, KEY_NONE, .fallback = "none", .min = 64 * MIB, .max = 1024 * 1024 * MIB, IN(config_queue, memory_limit_bytes),
 	    .manual = "most address space of a slot" },
+	{ "queues.*.max_messages", KEY_INT, .fallback = "0", .min = 0, .max = 1000000000, IN(config_queue, max_messages),
+	    .manual = "a slot ends in order after so many messages, and a new one takes its place; 0: never" },
 	{ "queues.*.key", KEY_TEXT, .fallback = "message_id", .max = SHORT_MAX, IN(config_queue, key), .check = check_key,
 	    .manual = "the idempotency key: \"message_id\", \"header:NAME\", \"json:/pointer\"" },
 	{ "queues.*.missing_key", KEY_WORD, .fallback = "dead-letter", .words = "dead-letter process", IN(config_queue, missing_key),

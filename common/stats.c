@@ -73,6 +73,32 @@ copy_name(char to[STATS_NAME_MAX], const char *from)
 	memcpy(to, from, strnlen(from, STATS_NAME_MAX - 1));
 }
 
+/*
+ * A record lock: of this process alone, where flock() would live on in a runner that outlives its
+ * master. Where there can be no file, there are no statistics either, and stats_create() says why.
+ */
+int
+stats_lock(const char *run_dir, const char *program, const char *name, char *error, size_t error_size)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char path[4096], file[sizeof(path) + 8];
+	int fd;
+
+	if (make_path(path, sizeof(path), run_dir, program, name, error, error_size) < 0)
+		return 0;
+	snprintf(file, sizeof(file), "%s.lock", path);
+	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0 || fcntl(fd, F_SETLK, &lock) == 0)
+		return 0;
+	if (fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		lock.l_pid = 0;
+	close(fd);
+	snprintf(error, error_size, "process %ld is pawl-%s \"%s\" already, with run_dir \"%s\": stop it, or "
+	    "give this one another name or run_dir (their statistics would be mixed up)",
+	    (long)lock.l_pid, program, name, run_dir);
+	return -1;
+}
+
 struct stats_file *
 stats_create(const char *run_dir, const char *program, const char *name, uint32_t pages,
     char *error, size_t error_size)

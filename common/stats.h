@@ -60,6 +60,8 @@ struct stats_file {
 };
 
 /* Writer: makes the file (mode 0644, by rename, so that mappers of an old one are not disturbed). NULL: error is filled. */
+/* -1: another process has this program, name and run_dir; error says which. Held until the process ends. */
+int	stats_lock(const char *run_dir, const char *program, const char *name, char *error, size_t error_size) ATTR_MUST_CHECK;
 struct stats_file *stats_create(const char *run_dir, const char *program, const char *name, uint32_t pages, char *error, size_t error_size) ATTR_MUST_CHECK;
 struct stats_page *stats_page_take(struct stats_file *, enum stats_page_kind, const char *name);	/* the page of that name, or a free one; NULL: none left */
 struct stats_handler *stats_handler_take(struct stats_queue *, const char *name);	/* never NULL: the last one serves all that find no room */

@@ -298,6 +298,8 @@ start_stats(struct relay *relay, size_t pages)
 {
 	char error[512];
 
+	if (stats_lock(relay->config->run_dir, "relay", relay->config->name, error, sizeof(error)) != 0)
+		log_fatal(EX_CONFIG, "%s", error);
 	relay->stats = stats_create(relay->config->run_dir, "relay", relay->config->name,
 	    (uint32_t)pages, error, sizeof(error));
 	if (relay->stats == NULL)

@@ -278,9 +278,12 @@ static struct stats_file *
 make_stats(const struct config *c)
 {
 	char error[512];
-	struct stats_file *stats = stats_create(c->run_dir, "worker", c->name,
-	    (uint32_t)c->queue_count + SPARE_PAGES, error, sizeof(error));
+	struct stats_file *stats;
 
+	if (stats_lock(c->run_dir, "worker", c->name, error, sizeof(error)) != 0)
+		log_fatal(EX_CONFIG, "%s", error);
+	stats = stats_create(c->run_dir, "worker", c->name,
+	    (uint32_t)c->queue_count + SPARE_PAGES, error, sizeof(error));
 	if (stats == NULL)
 		log_warning("the worker runs without statistics: %s", error);
 	return stats;

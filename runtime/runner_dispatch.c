@@ -272,12 +272,26 @@ batch_add(struct batch *b, struct delivery *d)
 	b->bytes += d->message.size;
 }
 
+/* Until it is replaced (max_messages). */
+static uint32_t
+messages_left(const struct runner_slot *s)
+{
+	unsigned most = s->runner->queue->max_messages;
+
+	if (most == 0)
+		return UINT32_MAX;
+	return s->messages < most ? most - s->messages : 0;
+}
+
 static void
 fill_batch(struct runner_slot *s, struct batch *b, size_t shared_most)
 {
 	struct runner *r = s->runner;
 	struct delivery_queue *q;
-	uint32_t most = r->breaker.probing ? 1 : (uint32_t)r->queue->batch;
+	uint32_t most = r->breaker.probing ? 1 : (uint32_t)r->queue->batch, left = messages_left(s);
+
+	if (most > left)
+		most = left;
 
 	b->head.batch = (struct frame_batch){ .id = ++r->next_batch };
 	b->bytes = b->written_bytes = 0;
@@ -313,7 +327,8 @@ wants_batch(struct runner_slot *s, size_t shared_most)
 	size_t bytes = s->queue.bytes + (shared_most > 0 ? r->shared.bytes : 0);
 	const struct delivery_queue *q = next_queue(s, shared_most);
 
-	if (s->state != SLOT_READY || s->hung_up || q == NULL || loop_timer_running(&s->pause))
+	if (s->state != SLOT_READY || s->hung_up || q == NULL || loop_timer_running(&s->pause) ||
+	    messages_left(s) == 0)
 		return false;
 	if (s->flying == 0)
 		return true;
@@ -347,10 +362,24 @@ send_batch(struct runner_slot *s, size_t shared_most)
 		b->head.batch.flags |= FRAME_BATCH_AHEAD;
 	b->given = loop_now(r->loop);
 	r->in_slots += BATCH_COUNT(b);
+	s->messages += BATCH_COUNT(b);
 	stats_add(&r->stats->batches, 1);
 	stats_add(&r->stats->batch_messages, BATCH_COUNT(b));
 	runner_slot_watch(s);
 	runner_slot_write(s);
+}
+
+static void
+replace_worn_slots(struct runner *r)
+{
+	if (r->queue->max_messages == 0)
+		return;
+	for (unsigned i = 0; i < r->slot_count; i++) {
+		struct runner_slot *s = &r->slots[i];
+
+		if (s->state == SLOT_READY && s->flying == 0 && messages_left(s) == 0)
+			runner_slot_stop(s);
+	}
 }
 
 /*
@@ -362,6 +391,7 @@ runner_dispatch(struct runner *r)
 {
 	if (!runner_hands_out(r) || (r->breaker.probing && r->in_slots > 0))
 		return;
+	replace_worn_slots(r);
 	for (unsigned round = 0; round < RUNNER_SLOT_BATCHES; round++) {
 		unsigned able = 0;
 

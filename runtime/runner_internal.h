@@ -151,6 +151,7 @@ struct runner_slot {
 	unsigned flying;
 	struct delivery_queue queue;	/* its aggregates' messages; outlives the process */
 	bool finished;			/* it has answered a batch since it was started */
+	unsigned messages;		/* that it was given since it was started */
 	bool refused;			/* it said REFUSED: the configuration is at fault, the exit is no news */
 	bool hostile;			/* it broke the rules: nothing that it says counts any more */
 	bool hung_up;			/* its socket is closed; a process that lives on without one is killed */
@@ -311,6 +312,7 @@ void	runner_give_back_overdue(struct runner *) ATTR_NONNULL;	/* held without wor
 void	runner_slots_start(struct runner *) ATTR_NONNULL;
 void	runner_slots_reap(struct runner *) ATTR_NONNULL;	/* SIGCHLD */
 void	runner_slots_stop(struct runner *) ATTR_NONNULL;	/* SHUTDOWN to all; those without a process are not started again */
+void	runner_slot_stop(struct runner_slot *) ATTR_NONNULL;	/* SHUTDOWN to this one, which has nothing in flight; another one follows */
 void	runner_slots_kill(struct runner *) ATTR_NONNULL;
 void	runner_slots_kill_waiting(struct runner *) ATTR_NONNULL;	/* those that wait for their database with a batch in hand */
 bool	runner_slots_gone(const struct runner *) ATTR_NONNULL;

@@ -158,6 +158,7 @@ start(void *arg)
 	setsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	set_serialize(s);
 	s->finished = s->refused = s->hostile = s->hung_up = false;
+	s->messages = 0;
 	s->fruitless = 0;
 	s->watch = loop_watch(r->loop, s->fd, LOOP_READ, runner_slot_event, s);
 	put_setup(s);
@@ -286,6 +287,10 @@ look(void *arg)
 	}
 	if (s->hung_up) {
 		runner_slot_kill(s, STATS_DEATH_PROTOCOL, "it closed its socket and lives on");
+		return;
+	}
+	if (s->state == SLOT_STOPPING) {
+		runner_slot_kill(s, STATS_DEATH_EXIT, "it was told to end and did not");
 		return;
 	}
 	if (s->flying == 0 && s->state != SLOT_STARTING)
@@ -471,20 +476,32 @@ runner_slots_reap(struct runner *r)
 	end_orphans(r);
 }
 
-void
-runner_slots_stop(struct runner *r)
+static void
+send_shutdown(struct runner_slot *s)
 {
 	const struct frame_header head = { .type = FRAME_SHUTDOWN, .magic = FRAME_MAGIC };
 
+	buf_append(&s->out, &head, sizeof(head));
+	runner_slot_set_state(s, SLOT_STOPPING);
+	runner_slot_write(s);
+}
+
+void
+runner_slot_stop(struct runner_slot *s)
+{
+	send_shutdown(s);
+	loop_timer_set_ms(&s->watchdog, s->runner->queue->timeout_ms);
+}
+
+void
+runner_slots_stop(struct runner *r)
+{
 	for (unsigned i = 0; i < r->slot_count; i++) {
 		struct runner_slot *s = &r->slots[i];
 
 		loop_timer_stop(&s->pause);
-		if (s->state == SLOT_DOWN || s->state == SLOT_KILLED || s->state == SLOT_STOPPING)
-			continue;
-		buf_append(&s->out, &head, sizeof(head));
-		runner_slot_set_state(s, SLOT_STOPPING);
-		runner_slot_write(s);
+		if (s->state != SLOT_DOWN && s->state != SLOT_KILLED && s->state != SLOT_STOPPING)
+			send_shutdown(s);
 	}
 }
 

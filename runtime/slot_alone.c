@@ -312,20 +312,6 @@ reads(struct alone *a, struct pg_error *error)
 
 /* ---- EXTERNAL */
 
-static int
-take_bool(struct alone *a, bool *value)
-{
-	struct pg_result *result = NULL;
-	const char *text;
-
-	if (slot_attempt_take(&a->slot->transaction, &a->failure, &result) != 0)
-		return -1;
-	text = pg_rows(result) == 1 && pg_columns(result) == 1 ? pg_value(result, 0, 0) : NULL;
-	*value = text != NULL && strcmp(text, "t") == 0;
-	pg_result_free(&result);
-	return 0;
-}
-
 /* The lock on the key, then a look into the inbox, whose snapshot is younger than the lock. */
 static int
 lock_key(struct alone *a, bool *got, bool *known)
@@ -338,7 +324,8 @@ lock_key(struct alone *a, bool *got, bool *known)
 	pg_send_prepared(pg, own[OWN_TRY_KEY].name, 2, values);
 	pg_send_prepared(pg, own[OWN_KNOWN].name, 2, values);
 	pg_send_sync(pg);
-	return take_bool(a, got) == 0 && take_bool(a, known) == 0 &&
+	return slot_attempt_take_bool(t, &a->failure, got) == 0 &&
+	    slot_attempt_take_bool(t, &a->failure, known) == 0 &&
 	    slot_attempt_sync(t, &a->failure) == 0 ? 0 : -1;
 }
 
@@ -351,7 +338,8 @@ unlock_key(struct alone *a)
 
 	pg_send_prepared(t->session->pg, t->statements->own[OWN_UNLOCK_KEY].name, 2, values);
 	pg_send_sync(t->session->pg);
-	return take_bool(a, &was_ours) == 0 ? slot_attempt_sync(t, &a->failure) : -1;
+	return slot_attempt_take_bool(t, &a->failure, &was_ours) == 0 ?
+	    slot_attempt_sync(t, &a->failure) : -1;
 }
 
 /* The handler, unless the key is known, and its effects. -1: the environment failed. */

@@ -164,6 +164,34 @@ slot_attempt_sync(struct slot_transaction *t, struct slot_failure *f)
 	return drain(t, f);
 }
 
+int
+slot_attempt_take_bool(struct slot_transaction *t, struct slot_failure *f, bool *value)
+{
+	struct pg_result *result = NULL;
+	const char *text;
+
+	if (slot_attempt_take(t, f, &result) != 0)
+		return -1;
+	text = pg_rows(result) == 1 && pg_columns(result) == 1 ? pg_value(result, 0, 0) : NULL;
+	*value = text != NULL && strcmp(text, "t") == 0;
+	pg_result_free(&result);
+	return 0;
+}
+
+int
+slot_attempt_known(
+    struct slot_transaction *t, const struct slot_message *m, bool *known, struct slot_failure *f)
+{
+	const char *const values[] = { t->consumer, m->key.data };
+
+	memset(f, 0, sizeof(*f));
+	if (slot_session_roll_back(t->session, &f->error) != 0)
+		return -1;
+	pg_send_prepared(t->session->pg, t->statements->own[OWN_KNOWN].name, 2, values);
+	pg_send_sync(t->session->pg);
+	return slot_attempt_take_bool(t, f, known) == 0 ? slot_attempt_sync(t, f) : -1;
+}
+
 bool
 slot_attempt_serialized(const struct slot_transaction *t)
 {

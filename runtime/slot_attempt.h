@@ -34,6 +34,11 @@ struct slot_failure {
 /* All of it. -1: nothing is committed, as far as we know, and the failure says why. */
 int	slot_attempt(struct slot_transaction *, struct slot_group *, struct slot_failure *) ATTR_MUST_CHECK ATTR_NONNULL;
 
+/* Whether the message's key is in the inbox. -1: the environment failed. */
+int	slot_attempt_known(struct slot_transaction *, const struct slot_message *, bool *known, struct slot_failure *) ATTR_MUST_CHECK ATTR_NONNULL;
+/* The truth of a result of one row and column. -1: failed, as above. */
+int	slot_attempt_take_bool(struct slot_transaction *, struct slot_failure *, bool *) ATTR_MUST_CHECK ATTR_NONNULL;
+
 /*
  * The steps. Each -1: failed, the failure says why, and the unit of the pipeline is drained.
  * careful: the claim tells which keys are new ('claimed' of the claimants).

@@ -26,6 +26,7 @@ struct slot_message {
 	struct slice key;
 	bool keyed;			/* the key is claimed together with the effects */
 	bool alone;			/* its handler reads or acts outside: slot_alone.c */
+	bool known;			/* its key was in the inbox: its handler is not called */
 	bool pending;			/* said DONE, and is neither committed nor taken out yet */
 	bool claimed;			/* in the present attempt */
 	bool expects;			/* some effect has an expectation: looked at before the commit is sent */

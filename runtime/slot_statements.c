@@ -136,9 +136,13 @@ drop_failed(struct slot_statements *s)
 void
 slot_statements_begin_batch(struct slot_statements *s)
 {
+	/* What was recorded by messages that then ended without the database was never asked for. */
+	for (struct slot_statement *statement = s->queue; statement != NULL; statement = statement->next)
+		statement->state = STATEMENT_NEW;
+	s->queue = NULL;
+	s->queue_end = &s->queue;
 	if (!s->failed && s->by_text.count <= SLOT_STATEMENTS_KEPT)
 		return;
-	assert(s->queue == NULL);
 	memset(s->recent, 0, sizeof(s->recent));
 	if (s->failed)
 		drop_failed(s);

@@ -6,6 +6,7 @@
  */
 #include "runtime/slot.h"
 #include "runtime/slot_alone.h"
+#include "runtime/slot_attempt.h"
 #include "runtime/slot_crash.h"
 
 #include <sys/stat.h>
@@ -205,8 +206,49 @@ slot_work_call(struct slot *s, const struct slot_batch *b, struct slot_message *
 	m->handle_us = (uint32_t)((after.ns - before.ns) / 1000);
 }
 
+/*
+ * A message that is alone was in a slot that died, perhaps between its commit and the answer. If it was
+ * committed its handler is not called again: what a handler left behind may have been the death of that
+ * slot, and would be of this one. A witness (slot_attempt.h) takes the place of its effects. -1: the
+ * environment failed.
+ */
+static int
+look_into_inbox(struct slot *s, struct slot_message *m, struct pg_error *error)
+{
+	struct slot_failure f;
+	struct slot_effect *witness;
+
+	desk_phase(s->desk, DESK_DATABASE, clock_mono_now());
+	if (slot_attempt_known(&s->transaction, m, &m->known, &f) != 0) {
+		*error = f.error;
+		return -1;
+	}
+	desk_phase(s->desk, DESK_HANDLING, clock_mono_now());
+	if (!m->known)
+		return 0;
+	witness = arena_zalloc(&s->arena, sizeof(*witness));
+	witness->statement = &s->statements.own[OWN_WITNESS];
+	m->effects = witness;
+	m->keyed = false;
+	m->pending = true;
+	return 0;
+}
+
+/* What is known was settled as if it had no key. */
 static void
-handle_messages(struct slot *s, struct slot_batch *b)
+settle_known(struct slot_batch *b)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		struct slot_message *m = &b->messages[i];
+
+		if (m->known && !m->pending && m->outcome == OUTCOME_DONE)
+			m->outcome = OUTCOME_DUPLICATE;
+	}
+}
+
+/* -1: the environment failed; what was not handled is pending. */
+static int
+handle_messages(struct slot *s, struct slot_batch *b, struct pg_error *error)
 {
 	struct clock_mono before = clock_mono_now(), after;
 
@@ -225,12 +267,21 @@ handle_messages(struct slot *s, struct slot_batch *b)
 			m->alone = true;
 			continue;
 		}
+		if ((b->flags & FRAME_BATCH_ALONE) != 0 && m->keyed &&
+		    look_into_inbox(s, m, error) != 0) {
+			for (; i < b->count; i++)
+				b->messages[i].pending = true;
+			return -1;
+		}
+		if (m->known)
+			continue;
 		call_handler(s, handler, m);
 		after = clock_mono_now();
 		m->handle_us = (uint32_t)((after.ns - before.ns) / 1000);
 		before = after;
 	}
 	desk_phase(s->desk, DESK_DATABASE, before);
+	return 0;
 }
 
 /* A reason's code or text, cut between characters. */
@@ -332,10 +383,12 @@ slot_work(struct slot *s, struct pg_error *error)
 	arena_reset(&s->arena);
 	slot_statements_begin_batch(&s->statements);
 	open_batch(s, &b);
-	handle_messages(s, &b);
+	status = handle_messages(s, &b, error);
 	start = clock_mono_now();
-	status = slot_transaction_run(&s->transaction, &b, error);
+	if (status == 0)
+		status = slot_transaction_run(&s->transaction, &b, error);
 	status = slot_alone_run(s, &b, status, error);
+	settle_known(&b);
 	b.database_us = (clock_mono_now().ns - start.ns) / 1000;
 	(void)fault_hit("slot.before_result");
 	put_result(s, &b);

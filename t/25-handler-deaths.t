@@ -2,6 +2,7 @@
 # Handlers that crash, hang, exit, close or scribble on what is not theirs, fork, in a batch of 200: one dead letter each if it does harm, and every other message
 # has its effect exactly once.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
+use Time::HiRes ();
 
 my $asan = read_file(Pawl::Program::build_dir() . '/pawl-slot') =~ /__asan_init/;	# it takes all of the address space
 my ($db, $vhost) = (migrated_db(), new_vhost());
@@ -42,9 +43,12 @@ my %how = (
 	CloseAll => [ 'crashed', qr/exited with 70 while handler .*: the handler closed its slot's socket/ ],
 	ForkDie => [ 'crashed', qr/exited with 5/ ],
 	# No harm: all 200 have their effect.
+	OwnSegv => [ 'crashed', qr/exited with 9/ ],
+	Jump => undef, Thread => undef, Elsewhere => undef,
 	Close => undef, Scribble => undef, Noise => undef, ForkReturn => undef, ForkLive => undef,
 );
 if (!$asan) {
+	$how{FreeTwice} = [ 'crashed', qr/killed by SIGABRT.*: SIGABRT; #0 .* abort; #\d+ .*misbehave\.so\+0x/ ];
 	$how{Memory} = [ 'crashed', qr/killed by SIGSEGV .*memory_limit is 256 MiB.*: SIGSEGV at address 0x0; #0 .*misbehave\.so\+0x/ ];
 	$how{OurMemory} = [ 'crashed', qr/exited with 71 .*memory_limit is 256 MiB.*: called exit\(71\); #0 .*misbehave\.so\+0x/ ];
 }
@@ -75,7 +79,7 @@ for my $type (sort keys %how) {
 	is(effects(), $good, "$type: all others have their effect");
 }
 is($db->value('select count(distinct id) from effect'), $db->value('select count(*) from effect'), 'once each');
-is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Blocked', 'CloseAll', 'DeafHang', 'ForkDie', 'Exit', 'Hang', 'Memory', 'Null', 'OurMemory', 'QuickExit', 'Recurse', 'Segv')"), undef, 'who died in the handler has no effect');
+is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Blocked', 'CloseAll', 'DeafHang', 'ForkDie', 'FreeTwice', 'OwnSegv', 'Exit', 'Hang', 'Memory', 'Null', 'OurMemory', 'QuickExit', 'Recurse', 'Segv')"), undef, 'who died in the handler has no effect');
 is($vhost->count('work.dead'), 0, 'there are no other dead letters');
 like($worker->log, qr/process \d+, left behind by a handler of a slot that has ended, is killed/, 'a child that outlives its slot is killed');
 my $deadly = grep { $_ } values %how;
@@ -98,5 +102,40 @@ is($vhost->count('work.dead'), 0, 'and nobody was charged');
 $worker = start();
 wait_settled($config, $vhost, 'work');
 is($db->value(q(select count(*) from effect where id like 'slow-%')), 100, 'another worker does it');
+$worker->stop;
+
+# A handler that cannot start: found before anything is consumed, and later.
+my $file = tmp_dir() . '/crash';
+my $starting = write_config('starting.conf', <<'END', uri => $vhost->uri, conninfo => $db->conninfo, run => tmp_dir(), build => Pawl::Program::build_dir(), file => $file);
+run_dir = "{run}";  name = "starting";
+broker: { uri = "{uri}"; };
+database: { conninfo = "{conninfo}"; };
+queues: {
+  starting: { slots = 1;  handlers: { all: { type = "*";  use = "{build}/t/handlers/.libs/misbehave.so";  config: { crash_file = "{file}"; }; }; }; };
+};
+END
+write_file($file, '');
+my $check = run_program('pawlctl', 'check', '-c', $starting);
+isnt($check->{status}, 0, 'check finds a handler that crashes in start()');
+like($check->{err} . $check->{out}, qr/SIGSEGV at address 0x8; #0 misbehave\.so\+0x/, 'and says where') or diag($check->{out}, $check->{err});
+unlink $file;
+$worker = start_program('pawl-worker', '-c', $starting);
+$worker->allow_log(qr/slot \d \(pid \d+\) (killed by|exited with)/);
+wait_consumer($vhost, 'starting');
+write_file($file, '');
+kill('KILL', $_->{pid}) for $worker->slots;
+wait_for { $worker->log =~ /slot 0 \(pid \d+\) killed by SIGSEGV before it had finished anything: SIGSEGV at address 0x8; #0 misbehave\.so\+0x/ } 'later it is named as well';
+$vhost->publish(routing_key => 'starting', type => 'Good', message_id => 'started', body => '{}');
+my $deaths = sub { my $s = queue_status($starting, 'starting'); return ref $s->{slot_deaths} ? $s->{slot_deaths}{crash} : $s->{slot_deaths} };
+wait_for { $deaths->() >= 4 } 'it is tried again';
+my ($before, $since) = ($deaths->(), Time::HiRes::time());
+wait_for { $deaths->() > $before } 'and again';
+cmp_ok(Time::HiRes::time() - $since, '>', 0.4, 'with pauses that grow');
+my @said = $worker->log =~ /before it had finished anything/g;
+cmp_ok(scalar @said, '<', $deaths->(), 'and less said each time');
+is($db->value("select count(*) from effect where id = 'started'"), 0, 'meanwhile nothing is done');
+unlink $file;
+wait_for { $db->value("select count(*) from effect where id = 'started'") == 1 } 'mended, it goes on by itself', 60;
+is($vhost->exists('starting.dead') ? $vhost->count('starting.dead') : 0, 0, 'and nobody was charged');
 $worker->stop;
 done_testing;

@@ -83,6 +83,10 @@ $driver->batch($slot, good('count2', $prepared, [ sql => q(insert into seen (wha
 is($db->value(q(select count(*) from seen where what = 'name')), 1, 'the text that is always used is prepared once');
 cmp_ok($db->value(q(select substring(value from '_([0-9]+)$')::int from seen where what = 'name')), '<', 100, 'and was not prepared again');
 
+# Many new texts, none of which is asked for: whoever recorded them then rejects
+is(scalar(grep { $_->{outcome} eq 'reject' } $driver->batch($slot, map { Pawl::Slot::script("gone$_", [ sql => "select $_ + 100000" ], [ fail => 3, 'no', '' ]) } 1 .. 400)), 400, '400 that are rejected');
+is(($driver->batch($slot, good('behind', [ sql => 'select 7 + 100000' ])))[0]{outcome}, 'done', 'and the slot goes on');
+
 # The same address, another text; two statements whose texts share a place in the cache
 $driver->batch($slot, map { good("addr$_", [ sql => 'insert into seen (key, what) values (\'addr\', \'' . ('a' x ($_ % 3)) . "$_')" ]) } 1 .. 50);
 is($db->value(q(select count(distinct what) from seen where key = 'addr')), 50, 'texts are told apart by what they say, not by where they are');

@@ -184,6 +184,10 @@ SKIP: {
 	my $mutual = 'https://127.0.0.1:' . $server->tls("$dir/good.pem", "$dir/good.key", "$dir/ca.pem");
 	my $slot = ready(url => "$good/{/what}", ca_file => "$dir/ca.pem");
 	is(outcome(put($slot, '{"what": "ok"}')), 'done', 'TLS');
+	my $first = $server->requests;
+	is(scalar(grep { $_->{outcome} eq 'done' } $driver->batch($slot, map { { id => "tls$_", type => 'T', body => '{"what": "ok"}' } } 1 .. 20)), 20, 'twenty messages');
+	my %connections = map { $_->{connection} => 1 } ($server->requests)[$first .. $first + 19];
+	is(scalar keys %connections, 1, 'over one connection');
 	is(outcome(put($slot, '{"what": "close"}')), 'done', 'a server that closes') for 1 .. 3;
 	is(outcome(put($slot, '{"what": "ok"}')), 'done', 'costs nobody anything');
 	end($slot);

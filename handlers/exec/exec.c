@@ -10,7 +10,8 @@ exec_budget_ms(const struct exec *e, const struct pawl_message *msg)
 {
 	int64_t most = msg->timeout_ms - msg->timeout_ms / 10;
 
-	return e->settings.timeout_ms > 0 && e->settings.timeout_ms < most ? e->settings.timeout_ms : most;
+	return e->settings.timeout_ms > 0 && e->settings.timeout_ms < most ? e->settings.timeout_ms
+									   : most;
 }
 
 /* An orderly end: the program reads the end of its stdin. */

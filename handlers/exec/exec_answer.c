@@ -10,15 +10,18 @@
 #include "util/arena.h"
 
 static const struct { const char *word; enum pawl_verdict verdict; } verdicts[] = {
-	{ "done", PAWL_DONE }, { "retry", PAWL_RETRY }, { "snooze", PAWL_SNOOZE }, { "reject", PAWL_REJECT },
+	{ "done", PAWL_DONE }, { "retry", PAWL_RETRY },
+	{ "snooze", PAWL_SNOOZE }, { "reject", PAWL_REJECT },
 };
 static const struct { const char *word; enum pawl_level level; } levels[] = {
-	{ "error", PAWL_ERROR }, { "warning", PAWL_WARNING }, { "info", PAWL_INFO }, { "debug", PAWL_DEBUG },
+	{ "error", PAWL_ERROR }, { "warning", PAWL_WARNING },
+	{ "info", PAWL_INFO }, { "debug", PAWL_DEBUG },
 };
 
 /* Absent: fallback. */
 static enum pawl_verdict
-verdict_of(struct exec_json *j, const struct json_value *value, const char *name, enum pawl_verdict fallback)
+verdict_of(struct exec_json *j, const struct json_value *value, const char *name,
+    enum pawl_verdict fallback)
 {
 	const char *word = exec_json_string(j, value, name);
 
@@ -27,7 +30,8 @@ verdict_of(struct exec_json *j, const struct json_value *value, const char *name
 	for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
 		if (strcmp(verdicts[i].word, word) == 0)
 			return verdicts[i].verdict;
-	exec_json_fail(j, "\"%s\" is \"%.40s\": there are done, retry, snooze and reject", name, word);
+	exec_json_fail(
+	    j, "\"%s\" is \"%.40s\": there are done, retry, snooze and reject", name, word);
 	return fallback;
 }
 
@@ -39,7 +43,7 @@ static const char *const sql_members[] = { "text", "params", "expect", "otherwis
 static const char **
 put(const char **texts, size_t n, size_t *room, const char *text)
 {
-	if (n == *room) {
+	if (texts == NULL || n == *room) {
 		*room = 2 * *room + 16;
 		texts = xrealloc(texts, *room * sizeof(*texts));
 	}
@@ -78,8 +82,13 @@ do_sql(struct exec_json *j, const struct json_value *item, struct pawl_call *cal
 
 /* ---- events */
 
-enum { EMIT_AGGREGATETYPE, EMIT_AGGREGATEID, EMIT_TYPE, EMIT_PAYLOAD, EMIT_HEADERS, EMIT_DELAY_MS, EMIT_COUNT };
-static const char *const emit_members[] = { "aggregatetype", "aggregateid", "type", "payload", "headers", "delay_ms", NULL };
+enum {
+	EMIT_AGGREGATETYPE, EMIT_AGGREGATEID, EMIT_TYPE, EMIT_PAYLOAD, EMIT_HEADERS,
+	EMIT_DELAY_MS, EMIT_COUNT
+};
+static const char *const emit_members[] = {
+	"aggregatetype", "aggregateid", "type", "payload", "headers", "delay_ms", NULL
+};
 
 /* As it was written, digits and all. */
 static const char *
@@ -141,7 +150,8 @@ do_reply(struct exec_json *j, const struct json_value *reply, struct pawl_call *
 	if (j->bad)
 		return;
 	if (text != NULL)
-		pawl_reply(call, content_type == NULL ? "text/plain" : content_type, text, strlen(text));
+		pawl_reply(
+		    call, content_type == NULL ? "text/plain" : content_type, text, strlen(text));
 	else
 		pawl_reply(call, content_type == NULL ? "application/json" : content_type,
 		    m[REPLY_BODY].raw.data, m[REPLY_BODY].raw.len);
@@ -164,7 +174,8 @@ do_log(struct exec_json *j, const struct json_value *item, struct pawl_call *cal
 	if (!j->bad && text == NULL)
 		exec_json_fail(j, "an item of the log has no \"text\"");
 	for (size_t i = 0; i < ARRAY_SIZE(levels) && !j->bad; i++) {
-		if (word == NULL ? levels[i].level == PAWL_INFO : strcmp(levels[i].word, word) == 0) {
+		if (word == NULL ? levels[i].level == PAWL_INFO
+				 : strcmp(levels[i].word, word) == 0) {
 			pawl_log(call, levels[i].level, "%s", text);
 			return;
 		}
@@ -187,8 +198,14 @@ each(struct exec_json *j, const struct json_value *list, const char *name, struc
 		act(j, &item, call);
 }
 
-enum { ANSWER_N, ANSWER_VERDICT, ANSWER_CODE, ANSWER_TEXT, ANSWER_AGAIN_AFTER_MS, ANSWER_SQL, ANSWER_EMIT, ANSWER_REPLY, ANSWER_LOG, ANSWER_LAST, ANSWER_COUNT };
-static const char *const answer_members[] = { "n", "verdict", "code", "text", "again_after_ms", "sql", "emit", "reply", "log", "last", NULL };
+enum {
+	ANSWER_N, ANSWER_VERDICT, ANSWER_CODE, ANSWER_TEXT, ANSWER_AGAIN_AFTER_MS, ANSWER_SQL,
+	ANSWER_EMIT, ANSWER_REPLY, ANSWER_LOG, ANSWER_LAST, ANSWER_COUNT
+};
+static const char *const answer_members[] = {
+	"n", "verdict", "code", "text", "again_after_ms", "sql", "emit", "reply", "log", "last",
+	NULL
+};
 
 static void
 check_number(struct exec_json *j, const struct json_value *value, uint64_t number)
@@ -228,8 +245,8 @@ decide(struct exec_json *j, const struct json_value *m, struct pawl_call *call)
 }
 
 int
-exec_answer_read(struct slice line, uint64_t number, struct pawl_call *call, struct exec_answer *answer,
-    struct buf *error)
+exec_answer_read(struct slice line, uint64_t number, struct pawl_call *call,
+    struct exec_answer *answer, struct buf *error)
 {
 	struct json_value root, m[ANSWER_COUNT];
 	struct exec_json j;
@@ -249,7 +266,10 @@ exec_answer_read(struct slice line, uint64_t number, struct pawl_call *call, str
 	return status;
 }
 
-enum { GREETING_PAWL, GREETING_READY, GREETING_NAME, GREETING_VERSION, GREETING_TEXT, GREETING_COUNT };
+enum {
+	GREETING_PAWL, GREETING_READY, GREETING_NAME, GREETING_VERSION, GREETING_TEXT,
+	GREETING_COUNT
+};
 static const char *const greeting_members[] = { "pawl", "ready", "name", "version", "text", NULL };
 
 int
@@ -269,11 +289,11 @@ exec_answer_greeting(struct slice line, struct buf *program, struct buf *error)
 	version = exec_json_text(&j, &m[GREETING_VERSION], "version");
 	text = exec_json_string(&j, &m[GREETING_TEXT], "text");
 	if (protocol != EXEC_PROTOCOL)
-		exec_json_fail(&j, "the program speaks protocol %" PRId64 ", and this is %d", protocol,
-		    EXEC_PROTOCOL);
+		exec_json_fail(&j, "the program speaks protocol %" PRId64 ", and this is %d",
+		    protocol, EXEC_PROTOCOL);
 	if (m[GREETING_READY].kind != JSON_TRUE)
-		exec_json_fail(&j, "it is not ready%s%s", text == NULL ? "" : ": ",
-		    text == NULL ? "" : text);
+		exec_json_fail(
+		    &j, "it is not ready%s%s", text == NULL ? "" : ": ", text == NULL ? "" : text);
 	buf_printf(program, "%s%s%s", name == NULL ? "" : name, version == NULL ? "" : " ",
 	    version == NULL ? "" : version);
 	if (j.bad) {

@@ -66,13 +66,19 @@ exec_child_start(struct exec_child *c, const struct exec_command *command,
 	pid_t pid = -1;
 
 	*step = "make a pipe";
-	if (make_pipe(&c->in, &childs[0], true) == 0 && make_pipe(&c->out, &childs[1], false) == 0 &&
+	if (make_pipe(&c->in, &childs[0], true) == 0 &&
+	    make_pipe(&c->out, &childs[1], false) == 0 &&
 	    make_pipe(&c->err, &childs[2], false) == 0) {
-		const struct spawn_fd fds[] = { { childs[0], 0 }, { childs[1], 1 }, { childs[2], 2 } };
+		const struct spawn_fd fds[] = { { childs[0], 0 }, { childs[1], 1 },
+			{ childs[2], 2 } };
 		const struct spawn_options options = {
-			.path = command->path, .argv = command->argv, .fds = fds,
-			.fd_count = ARRAY_SIZE(fds), .environment = environment,
-			.directory = command->directory, .own_group = true,
+			.path = command->path,
+			.argv = command->argv,
+			.fds = fds,
+			.fd_count = ARRAY_SIZE(fds),
+			.environment = environment,
+			.directory = command->directory,
+			.own_group = true,
 		};
 
 		pid = spawn_exec(&options, step);
@@ -107,7 +113,7 @@ write_some(struct exec_child *c, struct slice *unsent)
 		unsent->data += n;
 		unsent->len -= (size_t)n;
 	} else if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		close_end(&c->in);	/* it reads no more */
+		close_end(&c->in); /* it reads no more */
 	}
 }
 

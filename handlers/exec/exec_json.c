@@ -121,7 +121,8 @@ exec_json_members(struct exec_json *j, const struct json_value *object, const ch
 		if (name == NULL)
 			break;
 		if (names[i] == NULL)
-			exec_json_fail(j, "%s has a member \"%.*s\", which is unknown", what, SHOWN, name);
+			exec_json_fail(
+			    j, "%s has a member \"%.*s\", which is unknown", what, SHOWN, name);
 		else if ((seen & UINT64_C(1) << i) != 0)
 			exec_json_fail(j, "%s has \"%s\" twice", what, name);
 		else if (value.kind != JSON_NULL)

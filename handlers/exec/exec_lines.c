@@ -41,7 +41,8 @@ obituary(struct exec *e, struct pawl_call *call, int64_t patience_ms)
 	char how[64];
 
 	exec_child_end(&e->child, call, patience_ms, NULL, how, sizeof(how));
-	return pawl_format(call, "%s%s%s", how[0] == '\0' ? "closed its stdout and had to be killed" : how,
+	return pawl_format(call, "%s%s%s",
+	    how[0] == '\0' ? "closed its stdout and had to be killed" : how,
 	    last[0] == '\0' ? "" : "; it said: ", last);
 }
 
@@ -58,7 +59,8 @@ static enum pawl_verdict
 could_not_start(struct exec *e, struct pawl_call *call, const char *why)
 {
 	restart_later(e, false);
-	pawl_log(call, PAWL_ERROR, "could not start \"%s\": %s; messages wait", e->settings.command.path, why);
+	pawl_log(call, PAWL_ERROR, "could not start \"%s\": %s; messages wait",
+	    e->settings.command.path, why);
 	return wait_for_start(e, call, why);
 }
 
@@ -66,13 +68,15 @@ could_not_start(struct exec *e, struct pawl_call *call, const char *why)
 
 /* Sends text, if any, and waits for a line. *line is in the child's memory until said is consumed. */
 static enum said
-ask(struct exec *e, struct pawl_call *call, struct slice *text, struct clock_mono deadline, struct slice *line)
+ask(struct exec *e, struct pawl_call *call, struct slice *text, struct clock_mono deadline,
+    struct slice *line)
 {
 	struct exec_child *c = &e->child;
 	size_t looked_at = 0;
 
 	for (;;) {
-		const char *newline = memchr(c->said.data + looked_at, '\n', c->said.len - looked_at);
+		const char *newline =
+		    memchr(c->said.data + looked_at, '\n', c->said.len - looked_at);
 		int64_t left_ms;
 
 		if (newline != NULL) {
@@ -100,20 +104,22 @@ shown(struct pawl_call *call, const char *data, size_t len)
 /* ---- start */
 
 static bool
-greet(struct exec *e, struct pawl_call *call, const struct pawl_message *msg, struct clock_mono deadline,
-    const char **why)
+greet(struct exec *e, struct pawl_call *call, const struct pawl_message *msg,
+    struct clock_mono deadline, const char **why)
 {
 	struct buf hello = BUF_INIT, program = BUF_INIT, error = BUF_INIT;
 	struct slice text, line = { "", 0 };
 
 	*why = NULL;
-	buf_printf(&hello, "{\"pawl\":%d,\"queue\":%s,\"kind\":\"%s\",\"max_line\":%zu}\n", EXEC_PROTOCOL,
-	    pawl_quote(call, msg->queue), e->settings.external ? "external" : "effects", e->settings.max_line);
+	buf_printf(&hello, "{\"pawl\":%d,\"queue\":%s,\"kind\":\"%s\",\"max_line\":%zu}\n",
+	    EXEC_PROTOCOL, pawl_quote(call, msg->queue),
+	    e->settings.external ? "external" : "effects", e->settings.max_line);
 	text = (struct slice){ hello.data, hello.len };
 	switch (ask(e, call, &text, deadline, &line)) {
 	case SAID_LINE:
 		if (exec_answer_greeting(line, &program, &error) != 0)
-			*why = pawl_format(call, "its first line is not {\"pawl\":%d,\"ready\":true}: %s: %s",
+			*why = pawl_format(call,
+			    "its first line is not {\"pawl\":%d,\"ready\":true}: %s: %s",
 			    EXEC_PROTOCOL, error.data, shown(call, line.data, line.len));
 		else if (e->child.said.len > line.len + 1)
 			*why = "it said more than one line before it was asked";
@@ -140,11 +146,14 @@ greet(struct exec *e, struct pawl_call *call, const struct pawl_message *msg, st
 }
 
 static bool
-start(struct exec *e, struct pawl_call *call, const struct pawl_message *msg, struct clock_mono deadline,
-    const char **why)
+start(struct exec *e, struct pawl_call *call, const struct pawl_message *msg,
+    struct clock_mono deadline, const char **why)
 {
 	struct clock_mono own = clock_mono_after_ms(clock_mono_now(), e->settings.start_timeout_ms);
-	union { char **ours; const char *const *borrowed; } environment = { e->settings.environment.list };
+	union {
+		char **ours;
+		const char *const *borrowed;
+	} environment = { e->settings.environment.list };
 	const char *step;
 
 	e->number = 0;
@@ -169,15 +178,17 @@ look_after(struct exec *e, struct pawl_call *call)
 		return;
 	exec_child_step(c, call, &nothing, 0);
 	if (c->said.len > 0) {
-		pawl_log(call, PAWL_WARNING, "the program (pid %d) said something that was not asked for,"
-		    " and is killed (exec_protocol): %s", (int)c->pid, shown(call, c->said.data, c->said.len));
+		pawl_log(call, PAWL_WARNING,
+		    "the program (pid %d) said something that was not asked for,"
+		    " and is killed (exec_protocol): %s",
+		    (int)c->pid, shown(call, c->said.data, c->said.len));
 		exec_child_end(c, call, 0, NULL, NULL, 0);
 		restart_later(e, true);
 	} else if (c->out < 0 || exec_child_has_ended(c)) {
 		int pid = (int)c->pid;
 
-		pawl_log(call, PAWL_WARNING, "the program (pid %d), which had nothing to do, %s", pid,
-		    obituary(e, call, EXEC_GRACE_MS));
+		pawl_log(call, PAWL_WARNING, "the program (pid %d), which had nothing to do, %s",
+		    pid, obituary(e, call, EXEC_GRACE_MS));
 		restart_later(e, true);
 	}
 }
@@ -192,7 +203,8 @@ broken(struct exec *e, struct pawl_call *call, const char *code, const char *wha
 
 	exec_child_end(&e->child, call, 0, NULL, NULL, 0);
 	restart_later(e, true);
-	return pawl_retry(call, code, "the program (pid %d) %s%s%s", pid, what, more[0] == '\0' ? "" : ": ", more);
+	return pawl_retry(call, code, "the program (pid %d) %s%s%s", pid, what,
+	    more[0] == '\0' ? "" : ": ", more);
 }
 
 static enum pawl_verdict
@@ -212,8 +224,8 @@ understand(struct exec *e, struct pawl_call *call, struct slice line, struct sli
 	if (exec_answer_read(line, e->number, call, &answer, &error) != 0) {
 		more = pawl_format(call, "%s: %s", error.data, shown(call, line.data, line.len));
 		buf_release(&error);
-		return broken(e, call, "exec_protocol", "gave an answer that cannot be used (is stdout for answers"
-		    " only?)", more);
+		return broken(e, call, "exec_protocol",
+		    "gave an answer that cannot be used (is stdout for answers only?)", more);
 	}
 	buf_release(&error);
 	buf_clear(&e->child.said);
@@ -236,10 +248,13 @@ exchange(struct exec *e, struct pawl_call *call, struct clock_mono deadline, int
 	case SAID_LINE:
 		return understand(e, call, line, text);
 	case SAID_TOO_LONG:
-		return broken(e, call, "exec_protocol", "said a line that is longer than max_line", "");
+		return broken(
+		    e, call, "exec_protocol", "said a line that is longer than max_line", "");
 	case SAID_NOTHING:
-		return broken(e, call, "exec_timeout", pawl_format(call, "did not answer within %lld ms and was killed",
-		    (long long)budget_ms), e->child.noise.last);
+		return broken(e, call, "exec_timeout",
+		    pawl_format(
+			call, "did not answer within %lld ms and was killed", (long long)budget_ms),
+		    e->child.noise.last);
 	case SAID_END:
 		break;
 	}
@@ -262,7 +277,8 @@ exec_lines(struct exec *e, struct pawl_call *call, const struct pawl_message *ms
 	look_after(e, call);
 	if (e->child.pid <= 0) {
 		if (e->not_before.ns > clock_mono_now().ns)
-			return wait_for_start(e, call, "the program failed and is started again later");
+			return wait_for_start(
+			    e, call, "the program failed and is started again later");
 		if (!start(e, call, msg, deadline, &why))
 			return could_not_start(e, call, why);
 	}

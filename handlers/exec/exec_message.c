@@ -13,7 +13,7 @@
 
 extern char **environ;
 
-enum { HEADERS_MAX = 1000 };	/* that become variables */
+enum { HEADERS_MAX = 1000 }; /* that become variables */
 
 /* ---- a line */
 
@@ -35,12 +35,14 @@ put_text(struct buf *b, const char *name, const char *text)
 static void
 put_base64(struct buf *b, const unsigned char *data, size_t len)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	char *const start = buf_reserve(b, (len + 2) / 3 * 4 + 2), *to = start;
 
 	*to++ = '"';
 	for (size_t i = 0; i < len; i += 3) {
-		unsigned bits = (unsigned)data[i] << 16 | (i + 1 < len ? (unsigned)data[i + 1] << 8 : 0) |
+		unsigned bits = (unsigned)data[i] << 16 |
+		    (i + 1 < len ? (unsigned)data[i + 1] << 8 : 0) |
 		    (i + 2 < len ? data[i + 2] : 0u);
 
 		*to++ = digits[bits >> 18];
@@ -129,7 +131,8 @@ exec_message_line(struct buf *b, uint64_t number, int64_t timeout_ms, struct paw
 	put_text(b, "correlation_id", msg->correlation_id);
 	put_text(b, "reply_to", msg->reply_to);
 	put_text(b, "traceparent", msg->traceparent);
-	buf_printf(b, ",\"timestamp_ms\":%" PRId64 ",\"attempt\":%u,\"attempts\":%u,\"timeout_ms\":%" PRId64,
+	buf_printf(b,
+	    ",\"timestamp_ms\":%" PRId64 ",\"attempt\":%u,\"attempts\":%u,\"timeout_ms\":%" PRId64,
 	    msg->timestamp_ms, msg->attempt, msg->attempts, timeout_ms);
 	put_headers(b, call);
 	put_body(b, (struct slice){ msg->body, msg->body_size });
@@ -204,9 +207,11 @@ set_header(struct exec_environment *e, size_t first, const char *header, const c
 
 	buf_puts(&name, "PAWL_HEADER_");
 	for (; *header != '\0'; header++)
-		buf_putc(&name, isalnum((unsigned char)*header) ? (char)toupper((unsigned char)*header) : '_');
+		buf_putc(&name,
+		    isalnum((unsigned char)*header) ? (char)toupper((unsigned char)*header) : '_');
 	for (size_t i = first; i < e->count && !known; i++)
-		known = strncmp(e->list[i], name.data, name.len) == 0 && e->list[i][name.len] == '=';
+		known =
+		    strncmp(e->list[i], name.data, name.len) == 0 && e->list[i][name.len] == '=';
 	if (!known)
 		add(e, entry_of(name.data, value));
 	buf_release(&name);
@@ -216,15 +221,26 @@ void
 exec_message_environment(struct exec_environment *e, const struct exec_environment *base,
     struct pawl_call *call, const struct pawl_message *msg)
 {
-	const struct { const char *name, *value; } texts[] = {
-		{ "PAWL_KEY", msg->key }, { "PAWL_ID", msg->id }, { "PAWL_TYPE", msg->type },
-		{ "PAWL_QUEUE", msg->queue }, { "PAWL_EXCHANGE", msg->exchange },
-		{ "PAWL_ROUTING_KEY", msg->routing_key }, { "PAWL_CONTENT_TYPE", msg->content_type },
-		{ "PAWL_CORRELATION_ID", msg->correlation_id }, { "PAWL_REPLY_TO", msg->reply_to },
+	const struct {
+		const char *name, *value;
+	} texts[] = {
+		{ "PAWL_KEY", msg->key },
+		{ "PAWL_ID", msg->id },
+		{ "PAWL_TYPE", msg->type },
+		{ "PAWL_QUEUE", msg->queue },
+		{ "PAWL_EXCHANGE", msg->exchange },
+		{ "PAWL_ROUTING_KEY", msg->routing_key },
+		{ "PAWL_CONTENT_TYPE", msg->content_type },
+		{ "PAWL_CORRELATION_ID", msg->correlation_id },
+		{ "PAWL_REPLY_TO", msg->reply_to },
 		{ "TRACEPARENT", msg->traceparent },
 	};
-	const struct { const char *name; int64_t value; } numbers[] = {
-		{ "PAWL_TIMESTAMP_MS", msg->timestamp_ms }, { "PAWL_ATTEMPT", msg->attempt },
+	const struct {
+		const char *name;
+		int64_t value;
+	} numbers[] = {
+		{ "PAWL_TIMESTAMP_MS", msg->timestamp_ms },
+		{ "PAWL_ATTEMPT", msg->attempt },
 		{ "PAWL_ATTEMPTS", msg->attempts },
 	};
 	const char *header, *value;
@@ -241,7 +257,8 @@ exec_message_environment(struct exec_environment *e, const struct exec_environme
 		exec_environment_set(e, numbers[i].name, digits);
 	}
 	first = e->count;
-	for (size_t i = 0; i < HEADERS_MAX && (header = pawl_header_at(call, i, &value)) != NULL; i++)
+	for (size_t i = 0; i < HEADERS_MAX && (header = pawl_header_at(call, i, &value)) != NULL;
+	     i++)
 		if (value != NULL)
 			set_header(e, first, header, value);
 }

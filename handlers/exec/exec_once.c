@@ -53,12 +53,18 @@ judge(struct exec *e, struct pawl_call *call, int status, const char *how)
 	const char *text = pawl_format(call, "%s", last[0] == '\0' ? how : last);
 
 	if (WIFSIGNALED(status))
-		return pawl_retry(call, "exec_crashed", "the command was %s%s%s", how, last[0] == '\0' ? "" : "; it said: ", last);
+		return pawl_retry(call, "exec_crashed", "the command was %s%s%s", how,
+		    last[0] == '\0' ? "" : "; it said: ", last);
 	switch (WEXITSTATUS(status)) {
-	case EX_OK: return PAWL_DONE;
-	case EX_TEMPFAIL: return pawl_retry(call, "exec_retry", "%s", text);
-	case EX_DATAERR: return pawl_reject(call, "exec_reject", "%s", text);
-	default: return pawl_retry(call, "exec_failed", "the command %s%s%s", how, last[0] == '\0' ? "" : ": ", last);
+	case EX_OK:
+		return PAWL_DONE;
+	case EX_TEMPFAIL:
+		return pawl_retry(call, "exec_retry", "%s", text);
+	case EX_DATAERR:
+		return pawl_reject(call, "exec_reject", "%s", text);
+	default:
+		return pawl_retry(call, "exec_failed", "the command %s%s%s", how,
+		    last[0] == '\0' ? "" : ": ", last);
 	}
 }
 
@@ -67,11 +73,13 @@ could_not_start(struct exec *e, struct pawl_call *call, const char *step, int er
 {
 	if (error == E2BIG)
 		return pawl_reject(call, "exec_environment",
-		    "the message's headers are too large for environment variables: use mode = \"lines\"");
+		    "the message's headers are too large for environment variables: use mode = "
+		    "\"lines\"");
 	pawl_log(call, PAWL_ERROR, "could not start \"%s\": could not %s: %s; the message waits",
 	    e->settings.command.path, step, strerror(error));
 	pawl_again_after(call, 1000);
-	return call->host->fail(call, PAWL_SNOOZE, "exec_start", "could not %s: %s", step, strerror(error));
+	return call->host->fail(
+	    call, PAWL_SNOOZE, "exec_start", "could not %s: %s", step, strerror(error));
 }
 
 enum pawl_verdict
@@ -80,7 +88,10 @@ exec_once(struct exec *e, struct pawl_call *call, const struct pawl_message *msg
 	int64_t budget_ms = exec_budget_ms(e, msg);
 	struct clock_mono deadline = clock_mono_after_ms(clock_mono_now(), budget_ms);
 	struct exec_environment environment = { NULL, 0, 0 };
-	union { char **ours; const char *const *borrowed; } list;
+	union {
+		char **ours;
+		const char *const *borrowed;
+	} list;
 	const char *step;
 	char how[64];
 	int status = 0, started, error;
@@ -94,8 +105,10 @@ exec_once(struct exec *e, struct pawl_call *call, const struct pawl_message *msg
 		return could_not_start(e, call, step, error);
 	if (!run(e, call, (struct slice){ msg->body, msg->body_size }, deadline)) {
 		exec_child_end(&e->child, call, 0, NULL, NULL, 0);
-		return pawl_retry(call, "exec_timeout", "the command did not end within %lld ms and was killed%s%s",
-		    (long long)budget_ms, e->child.noise.last[0] == '\0' ? "" : ": ", e->child.noise.last);
+		return pawl_retry(call, "exec_timeout",
+		    "the command did not end within %lld ms and was killed%s%s",
+		    (long long)budget_ms, e->child.noise.last[0] == '\0' ? "" : ": ",
+		    e->child.noise.last);
 	}
 	exec_child_end(&e->child, call, 0, &status, how, sizeof(how));
 	return judge(e, call, status, how);

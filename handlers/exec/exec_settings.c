@@ -38,7 +38,8 @@ find_program(const struct pawl_config *cfg, const char *name, const char *direct
 		if (name[0] != '/' && directory == NULL) {
 			(void)pawl_config_error(cfg, "command.[0]",
 			    "\"%s\" is relative: give its absolute name, or say to what with"
-			    " directory = \".\", which is the configuration's own", name);
+			    " directory = \".\", which is the configuration's own",
+			    name);
 			return NULL;
 		}
 		if (name[0] != '/')
@@ -47,7 +48,8 @@ find_program(const struct pawl_config *cfg, const char *name, const char *direct
 		why = objection(path.data);
 		if (why == NULL)
 			return buf_detach(&path);
-		(void)pawl_config_error(cfg, "command.[0]", "cannot run \"%s\": %s", path.data, why);
+		(void)pawl_config_error(
+		    cfg, "command.[0]", "cannot run \"%s\": %s", path.data, why);
 		buf_release(&path);
 		return NULL;
 	}
@@ -61,7 +63,8 @@ find_program(const struct pawl_config *cfg, const char *name, const char *direct
 	}
 	buf_release(&path);
 	(void)pawl_config_error(cfg, "command.[0]",
-	    "there is no program \"%s\" in PATH (%s); one of your own has a '/' in its name", name, search);
+	    "there is no program \"%s\" in PATH (%s); one of your own has a '/' in its name", name,
+	    search);
 	return NULL;
 }
 
@@ -76,7 +79,8 @@ read_directory(const struct pawl_config *cfg, char **directory)
 		return 0;
 	*directory = realpath(name, NULL);
 	if (*directory == NULL)
-		return pawl_config_error(cfg, "directory", "could not find \"%s\": %s", name, strerror(errno));
+		return pawl_config_error(
+		    cfg, "directory", "could not find \"%s\": %s", name, strerror(errno));
 	if (stat(*directory, &st) == 0 && S_ISDIR(st.st_mode))
 		return 0;
 	return pawl_config_error(cfg, "directory", "\"%s\" is no directory", name);
@@ -91,7 +95,8 @@ read_command(const struct pawl_config *cfg, struct exec_command *command)
 
 	if (pawl_config_string(cfg, "command", NULL) != NULL)
 		return pawl_config_error(cfg, "command",
-		    "is a list: command = [ \"PROGRAM\", \"ARGUMENT\" ]; there is no shell that would take a text apart");
+		    "is a list: command = [ \"PROGRAM\", \"ARGUMENT\" ]; there is no shell that "
+		    "would take a text apart");
 	if (count == 0 || count > ARGUMENTS_MAX)
 		return pawl_config_error(cfg, NULL,
 		    "has no command: write config: { command = [ \"PROGRAM\", \"ARGUMENT\" ]; }");
@@ -124,15 +129,22 @@ read_mode(const struct pawl_config *cfg, struct exec_settings *s)
 		return pawl_config_error(cfg, "kind", "is \"effects\" or \"external\"");
 	if (s->once && !s->external)
 		return pawl_config_error(cfg, "kind",
-		    "is \"external\" with mode = \"once\": such a command has no effects but outside");
+		    "is \"external\" with mode = \"once\": such a command has no effects but "
+		    "outside");
 	return 0;
 }
 
 static int
 read_max_line(const struct pawl_config *cfg, size_t *size)
 {
-	static const struct { const char *word; unsigned shift; } units[] = {
-		{ "", 0 }, { "B", 0 }, { "KiB", 10 }, { "MiB", 20 },
+	static const struct {
+		const char *word;
+		unsigned shift;
+	} units[] = {
+		{ "", 0 },
+		{ "B", 0 },
+		{ "KiB", 10 },
+		{ "MiB", 20 },
 	};
 	const char *text = pawl_config_string(cfg, "max_line", NULL);
 	unsigned long long number;
@@ -144,8 +156,9 @@ read_max_line(const struct pawl_config *cfg, size_t *size)
 	errno = 0;
 	number = strtoull(text, &end, 10);
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-		if (errno == 0 && text[0] >= '0' && text[0] <= '9' && strcmp(end, units[i].word) == 0 &&
-		    number <= LINE_MOST && number << units[i].shift >= LINE_LEAST &&
+		if (errno == 0 && text[0] >= '0' && text[0] <= '9' &&
+		    strcmp(end, units[i].word) == 0 && number <= LINE_MOST &&
+		    number << units[i].shift >= LINE_LEAST &&
 		    number << units[i].shift <= LINE_MOST) {
 			*size = (size_t)(number << units[i].shift);
 			return 0;
@@ -179,7 +192,8 @@ read_environment(const struct pawl_config *cfg, struct exec_environment *environ
 			struct buf path = BUF_INIT;
 
 			buf_printf(&path, "%s.%s", groups[g], name);
-			value = g == 0 ? pawl_config_string(cfg, path.data, NULL) : pawl_config_secret(cfg, path.data);
+			value = g == 0 ? pawl_config_string(cfg, path.data, NULL)
+				       : pawl_config_secret(cfg, path.data);
 			if (value != NULL)
 				exec_environment_set(environment, name, value);
 			buf_release(&path);
@@ -194,7 +208,8 @@ read_watched(const struct pawl_config *cfg)
 	int count = pawl_config_count(cfg, "watch_files"), status = 0;
 
 	if (pawl_config_string(cfg, "watch_files", NULL) != NULL)
-		return pawl_config_error(cfg, "watch_files", "is a list: watch_files = [ \"view.py\" ]");
+		return pawl_config_error(
+		    cfg, "watch_files", "is a list: watch_files = [ \"view.py\" ]");
 	for (int i = 0; i < count; i++) {
 		char path[32];
 		const char *name;
@@ -202,7 +217,8 @@ read_watched(const struct pawl_config *cfg)
 		(void)snprintf(path, sizeof(path), "watch_files.[%d]", i);
 		name = pawl_config_string(cfg, path, "");
 		if (access(name, F_OK) != 0)
-			status = pawl_config_error(cfg, path, "could not find \"%s\": %s", name, strerror(errno));
+			status = pawl_config_error(
+			    cfg, path, "could not find \"%s\": %s", name, strerror(errno));
 	}
 	return status;
 }

@@ -3,6 +3,7 @@
  */
 #include "http_url.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -35,6 +36,13 @@ check_authority(const char *url, const char *at, size_t len, char place[HTTP_PLA
 		    "has a user in it: write user and password_file, or bearer_file");
 		return -1;
 	}
+	for (size_t i = 0; i < len; i++)
+		if (at[i] <= ' ' || at[i] > '~') {
+			(void)snprintf(error, error_size,
+			    "has a character in its host that no host has: write the ASCII form of an"
+			    " international name (xn--...)");
+			return -1;
+		}
 	if (len == 0 || (port && colon == at)) {
 		(void)snprintf(error, error_size, "names no host");
 		return -1;
@@ -46,6 +54,13 @@ check_authority(const char *url, const char *at, size_t len, char place[HTTP_PLA
 		return -1;
 	}
 	return 0;
+}
+
+/* A half of an escape would be completed by a value of the message. */
+static bool
+is_escape(const char *at)
+{
+	return isxdigit((unsigned char)at[1]) && isxdigit((unsigned char)at[2]);
 }
 
 static int
@@ -60,7 +75,8 @@ check_literals(const struct http_template *t, char *error, size_t error_size)
 			return -1;
 		}
 		for (; *text != '\0'; text++)
-			if (*text <= ' ' || *text > '~' || *text == '\\') {
+			if (*text <= ' ' || *text > '~' || *text == '\\' ||
+			    (*text == '%' && !is_escape(text))) {
 				(void)snprintf(error, error_size,
 				    "has a character that no URL has: write %%%02X for it",
 				    (unsigned)(unsigned char)*text);

@@ -4,10 +4,13 @@
 #include <pawl/handler.h>
 
 #include <limits.h>
+#include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int *volatile nowhere = (int *)8;
@@ -34,6 +37,78 @@ fork_and_live(void)
 	if (fork() == 0)
 		for (;;)
 			(void)pause();
+}
+
+static sigjmp_buf out;
+
+static void
+jump(int number)
+{
+	siglongjmp(out, number);
+}
+
+static void
+leave(int number)
+{
+	(void)number;
+	_exit(9);
+}
+
+static void
+catch(int number, void (*handler)(int))
+{
+	struct sigaction action;
+
+	memset(&action, 0, sizeof(action));
+	action.sa_handler = handler;
+	(void)sigaction(number, &action, NULL);
+}
+
+/* Comes back from its own crash. */
+static void
+jump_out(void)
+{
+	catch(SIGSEGV, jump);
+	if (sigsetjmp(out, 1) == 0)
+		*nowhere = 1;
+}
+
+static void *
+live(void *arg)
+{
+	for (;;)
+		(void)pause();
+	return arg;
+}
+
+static void
+leave_thread(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, live, NULL) == 0)
+		(void)pthread_detach(thread);
+}
+
+static void
+free_twice(void)
+{
+	char *volatile p = malloc(3000), *volatile q = p;
+
+	free(p);
+	free(q);
+}
+
+/* config: { crash_file = "/path"; }: start() crashes while that is there. */
+static int
+start(const struct pawl_config *cfg, void **self)
+{
+	const char *crash_file = pawl_config_string(cfg, "crash_file", NULL);
+
+	if (crash_file != NULL && access(crash_file, F_OK) == 0)
+		*nowhere = 1;
+	*self = NULL;
+	return 0;
 }
 
 static enum pawl_verdict
@@ -91,9 +166,23 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 		fork_and_live();
 		if (strcmp(msg->type, "ForkDie") == 0)
 			_exit(5);
-	} else if (strcmp(msg->type, "Slow") == 0)
+	} else if (strcmp(msg->type, "Jump") == 0)
+		jump_out();
+	else if (strcmp(msg->type, "OwnSegv") == 0) {
+		catch(SIGSEGV, leave);
+		*nowhere = 1;
+	} else if (strcmp(msg->type, "Thread") == 0)
+		leave_thread();
+	else if (strcmp(msg->type, "FreeTwice") == 0)
+		free_twice();
+	else if (strcmp(msg->type, "Elsewhere") == 0) {
+		(void)!chdir("/");
+		(void)umask(0777);
+	} else if (strcmp(msg->type, "Count") == 0)
+		pawl_log(call, PAWL_INFO, "called for %s", msg->id);
+	else if (strcmp(msg->type, "Slow") == 0)
 		(void)usleep(20000);
 	return PAWL_DONE;
 }
 
-PAWL_HANDLER(.name = "misbehave", .version = "0.9", .handle = handle);
+PAWL_HANDLER(.name = "misbehave", .version = "0.9", .start = start, .handle = handle);

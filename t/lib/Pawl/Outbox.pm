@@ -43,7 +43,17 @@ sub relay
 {
 	my ($self, @arguments) = @_;
 	my @option = ref $arguments[0] ? shift @arguments : ();
-	return Pawl::Test::start_program(@option, 'pawl-relay', '-c', $self->{config}, @arguments);
+	my $place = 0;
+	$place++ while $self->{relays}[$place] && $self->{relays}[$place]->running;
+	return $self->{relays}[$place] = Pawl::Test::start_program(@option, 'pawl-relay', '-c', $self->config($place), @arguments);
+}
+
+# Relays that run beside each other have names of their own.
+sub config
+{
+	my ($self, $place) = @_;
+	return $self->{config} if $place == 0;
+	return Pawl::Test::write_file("$self->{config}.$place", "name = \"pawl-$place\";\n" . Pawl::Test::read_file($self->{config}));
 }
 
 sub db { return $_[0]{db} }
