@@ -215,7 +215,7 @@ const struct config_key config_keys[] = {
 	    .manual = "what pawl-relay publishes, a group each; its name is in logs and statistics" },
 	{ "outboxes.*.conninfo", KEY_TEXT, KEY_EXPAND | KEY_SECRET | KEY_EMPTY, .max = TEXT_MAX, IN(config_outbox, conninfo), .shown = "database.conninfo",
 	    .manual = "the database that holds the outbox" },
-	{ "outboxes.*.table", KEY_TEXT, .fallback = "pawl.outbox", .max = 127, IN(config_outbox, table),
+	{ "outboxes.*.table", KEY_TEXT, .fallback = "pawl.outbox", .max = SHORT_MAX, IN(config_outbox, table),
 	    .manual = "the table: SCHEMA.TABLE, as it is written or as SQL quotes it" },
 	{ "outboxes.*.columns", KEY_GROUP, .manual = "which column of the table plays which part; \"\" is for a part that the table does not have" },
 	COLUMN("seq", OUTBOX_SEQ, "the order: an integer that is unique; without one the table is read by order_by"),

@@ -21,6 +21,7 @@ enum {
 	CHECK_USAGE,
 	CHECK_ROWS_HIDDEN,
 	CHECK_DELETE,
+	CHECK_RULE,
 	CHECK_ROLE,
 	CHECK_COLUMN,
 	CHECK_QUOTED,
@@ -55,6 +56,8 @@ const char outbox_table_check_sql[] =
     " has_schema_privilege(t.relnamespace, 'usage'),"
     " row_security_active(t.oid),"
     " has_table_privilege(t.oid, 'delete'),"
+    " (select string_agg(w.ev_type::text, '') from pg_rewrite w where w.ev_class = t.oid"
+    "  and w.is_instead and w.ev_enabled <> 'D'),"
     " quote_ident(current_user),"
     " a.attname::text, quote_ident(a.attname), format_type(b.oid, -1),"
     " case when b.typnamespace = 'pg_catalog'::regnamespace then b.typname::text else '' end,"
@@ -376,6 +379,19 @@ check_key(struct mapper *m)
 		    " not null", c->name, map->table, c->quoted);
 }
 
+/* ev_type of pg_rewrite: 2 update, 4 delete. */
+static void
+check_rules(struct mapper *m)
+{
+	bool marks = m->config->sent != NULL, deletes = !marks || m->config->retention_ms > 0;
+	const char *rules = text(m, 0, CHECK_RULE);
+
+	if ((marks && strchr(rules, '2') != NULL) || (deletes && strchr(rules, '4') != NULL))
+		mistake(m, "table", "%s has a rule that does something else instead of %s; published"
+		    " events would stay and be published again", m->map->table,
+		    marks && strchr(rules, '2') != NULL ? "update" : "delete");
+}
+
 static void
 map_sent(struct mapper *m)
 {
@@ -425,6 +441,7 @@ outbox_map_init(struct outbox_map *map, const struct config_outbox *config,
 	map_order(&m);
 	map_sent(&m);
 	check_key(&m);
+	check_rules(&m);
 	return m.count == 0 ? 0 : -1;
 }
 

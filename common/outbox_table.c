@@ -242,6 +242,8 @@ erase(const struct maker *m)
 {
 	const struct outbox_map_column *sent = m->map->sent;
 
+	m->table->remain = arena_printf(m->arena, "select %s::text from %s as o where %s = %s%s",
+	    m->key, m->table->name, m->key, m->keys, m->unsent);
 	if (sent == NULL)
 		m->table->erase = arena_printf(m->arena, "delete from %s as o where %s = %s",
 		    m->table->name, m->key, m->keys);
@@ -416,8 +418,9 @@ outbox_table_init(struct outbox_table *table, const struct config_outbox *config
 	table->lock_key = map.lock_key;
 	table->id_is_uuid = id != NULL && strcmp(id->base, "uuid") == 0;
 	table->keyed = map.keyed;
-	table->append_only = !map.keyed && map.ordinary && map.role[OUTBOX_SEQ]->drawn;
 	table->marks = map.sent != NULL;
+	table->drawn = !map.keyed && map.ordinary && map.role[OUTBOX_SEQ]->drawn;
+	table->append_only = table->drawn && !table->marks;
 	table->shape.extras = map.extra_count;
 	table->shape.hex = payload != NULL && strcmp(payload->base, "bytea") == 0;
 	table->content_type = config->content_type != NULL ? config->content_type

@@ -81,8 +81,12 @@ struct outbox_table {
 	const char *key;		/* the column that rows are told by */
 	const char *lock_key;		/* of the leader's advisory lock */
 	bool id_is_uuid;
-	/* seq is an identity with cache 1: a transaction draws it after it has locked the table */
+	/*
+	 * seq is an identity with cache 1: a transaction draws it after it has locked the table. Not so
+	 * where rows are marked: somebody may take a mark away
+	 */
 	bool append_only;
+	bool drawn;			/* such an identity */
 	bool keyed;			/* has no seq: rows are told by their ids */
 	bool marks;			/* what was published is marked, not deleted */
 	struct outbox_shape shape;
@@ -106,6 +110,7 @@ struct outbox_table {
 	 */
 	const char *sweep, *catch_up;
 	const char *erase;		/* or mark; $1 seqs int8[] (keyed: ids text[]) */
+	const char *remain;		/* of these: the seqs (ids) that are still to be published */
 	const char *writers;		/* virtual ids of transactions that may be writing */
 	/* $1 from (excluded), $2 to, $3 rows: what is left there, seqs and aggregates */
 	const char *net;

@@ -129,10 +129,13 @@ struct outbox_settling {
 	struct seq_list confirmed;	/* to be deleted */
 	struct clock_mono since;	/* when the first of them came */
 	struct seq_list deleting;	/* the delete is under way */
+	/* deleted, and still there: something at the server keeps them */
+	struct seq_list kept;
+	struct clock_mono kept_again;	/* when they are tried again */
 	bool busy;
 	struct clock_mono retry;	/* not before, after a failure */
 	struct backoff backoff;
-	struct log_complaint complaint;
+	struct log_complaint complaint, kept_complaint;
 };
 
 struct outbox_retiring {
@@ -258,6 +261,8 @@ void	outbox_lead_again(struct outbox *, const char *why) ATTR_NONNULL;
 /* outbox_keys.c */
 /* as row_new(); it has its number */
 struct row *outbox_new_row(struct outbox *, const struct pg_result *, int row) ATTR_NONNULL;
+/* of what the server calls it; 0: it is not known */
+int64_t	outbox_seq_of(const struct outbox *, const char *text) ATTR_NONNULL;
 /* of a table without seq: nothing is to be known of this row any more */
 void	outbox_forget_key(struct outbox *, int64_t number) ATTR_NONNULL;
 /* "event 17", for the log */

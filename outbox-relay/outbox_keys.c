@@ -53,6 +53,17 @@ outbox_new_row(struct outbox *o, const struct pg_result *result, int i)
 	return row;
 }
 
+int64_t
+outbox_seq_of(const struct outbox *o, const char *text)
+{
+	const struct key *key;
+
+	if (!o->table.keyed)
+		return strtoll(text, NULL, 10);
+	key = table_get(&o->keys.by_text, text, strlen(text));
+	return key == NULL ? 0 : key->number;
+}
+
 void
 outbox_forget_key(struct outbox *o, int64_t number)
 {

@@ -92,6 +92,7 @@ prepare_all(struct outbox *o)
 		{ "sweep", o->table.sweep },
 		{ "catch_up", o->table.catch_up },
 		{ "erase", o->table.erase },
+		{ "remain", o->table.remain },
 		{ "writers", o->table.writers },
 		{ "count", o->table.count },
 		{ "net", o->table.net },
@@ -130,7 +131,7 @@ describe(const struct outbox *o)
 	if (o->table.keyed)
 		log_info("table %s has no seq: its events are read in the order of a column, so"
 		    " one that is committed late is published late", o->table.name);
-	else if (!o->table.append_only)
+	else if (!o->table.drawn)
 		log_info("column %s of table %s is no \"generated always as identity\" with cache 1:"
 		    " order within an aggregate is that of %s as far as it can be seen, and reading"
 		    " gets slower while dead rows cannot be removed", o->table.key, o->table.name,

@@ -340,7 +340,8 @@ has_room(const struct outbox *o)
 	 */
 	return w->issued.count < o->config->window &&
 	    (w->issued_bytes < OUTBOX_WINDOW_BYTES || w->issued.count == 0) &&
-	    o->settling.confirmed.count < o->config->window + (size_t)4 * OUTBOX_BATCH;
+	    o->settling.confirmed.count + o->settling.kept.count <
+	    o->config->window + (size_t)4 * OUTBOX_BATCH;
 }
 
 static bool

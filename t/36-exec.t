@@ -116,13 +116,14 @@ for my $case (
 # A program that does other things than to answer
 my @mark = (hangs => 'Hang', grandchild => 'Deaf', deaf => 'Deaf');
 end($slot);
-$slot = lines('plain', timeout => '300ms', max_line => '64KiB');
+my $patience = 1000 * Pawl::Process::slow_factor();
+$slot = lines('plain', timeout => "${patience}ms", max_line => '64KiB');
 for my $case (
 	[ Segv => 'exec_crashed', qr/^the program \(pid \d+\) killed by SIGSEGV.*; it said: the last words$/ ],
 	[ Exit => 'exec_crashed', qr/exited with 3; it said: cannot go on$/ ],
 	[ Close => 'exec_crashed', qr/closed its stdout and had to be killed/ ],
-	[ Hang => 'exec_timeout', qr/did not answer within 300 ms and was killed/ ],
-	[ Deaf => 'exec_timeout', qr/did not answer within 300 ms and was killed/ ],
+	[ Hang => 'exec_timeout', qr/did not answer within $patience ms and was killed/ ],
+	[ Deaf => 'exec_timeout', qr/did not answer within $patience ms and was killed/ ],
 	[ Babble => 'exec_protocol', qr/is stdout for answers only\?.*Loading the model/ ],
 	[ Endless => 'exec_protocol', qr/longer than max_line/ ],
 	[ Binary => 'exec_crashed', qr/exited with 2; it said: \?\?caf\xc3\xa9$/ ],
@@ -153,7 +154,7 @@ my $started = () = pids('pids');
 is(join(' ', map { outcome($_) } $driver->batch($slot, message('Last'), message('Good'), message('Good'))), 'done done done', 'the last answer of a program');
 ok(-e "$dir/last-ended", 'it ends in order');
 is(scalar(() = pids('pids')), $started + 1, 'and the next message finds another one');
-is(outcome($driver->batch($slot, message('Noise'))), 'done', 'a hundred thousand lines on stderr');
+is(outcome($driver->batch($slot, message('Noise'))), 'done', 'ten thousand lines on stderr');
 my $noise = () = $driver->log =~ /stderr: noise \d+"/g;
 cmp_ok($noise, '<=', 300, 'not all of them are in the log');
 cmp_ok($noise, '>=', 1, 'but some');
@@ -181,7 +182,7 @@ ok(!(grep { alive($_) } pids('pids')), 'and no program is left');
 for my $case ([ exit => qr/it exited with 4/ ], [ mute => qr/did not say that it is ready in time/ ], [ babble => qr/its first line is not .*hello there/ ], [ newer => qr/speaks protocol 2, and this is 1/ ],
 	[ refuse => qr/it is not ready: there is no model/ ], [ member => qr/has a member "color"/ ]) {
 	my ($start, $text) = @$case;
-	$slot = lines($start, start_timeout => '300ms');
+	$slot = lines($start, $start eq 'mute' ? (start_timeout => '300ms') : ());
 	my @out = $driver->batch($slot, message('Good'), message('Good'));
 	is(join(' ', map { outcome($_) } @out), 'snooze exec_start snooze exec_start', "$start: messages wait");
 	like($out[0]{text}, $text, "$start: is told");
@@ -222,7 +223,7 @@ for my $case (
 sub once
 {
 	my ($script, %more) = @_;
-	$slot = ready(command('sh', '-c', $script), mode => 'once', timeout => '500ms');
+	$slot = ready(command('sh', '-c', $script), mode => 'once', $script =~ /; sleep/ ? (timeout => '500ms') : ());
 	my ($o) = $driver->batch($slot, message(T => %more));
 	end($slot);
 	return $o;

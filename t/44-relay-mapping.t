@@ -45,6 +45,7 @@ wrong('partitioned by something else', 'create table T (id bigint, type text, pa
 wrong('child tables', "create table T ($layout); create table T_child () inherits (T)", '', 'table: T has child tables, and nothing keeps a number unique over all of them;');
 wrong('a retention that cannot be counted', 'create table T (id bigserial primary key, type text, payload text, sent boolean)', 'sent = "sent"; retention = "1d";',
 	'retention: column "sent" is a boolean, and the table has no created_at: it cannot be told how old a row is');
+wrong('a rule', "create table T ($layout); create rule r as on delete to T do instead nothing", '', 'table: T has a rule that does something else instead of delete; published events would stay');
 my $by = sub { my ($sent) = @_; return 'conninfo = "' . $db->conninfo(user => $role) . "\"; $sent" };
 wrong('no right to anything', "create table T ($layout)", $by->(''), "table: no right to read T; run as its owner: grant select on T to $role", "table: no right to delete from T; run as its owner: grant delete on T to $role");
 wrong('no right to a column', "create table T ($layout, secret text); grant select (id, aggregatetype, aggregateid, type, created_at), delete on T to $role", $by->('routing_key = "{secret}";'),

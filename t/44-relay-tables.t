@@ -76,4 +76,66 @@ my %log;	# the allowed complaints
 	is(scalar @{ (first_seen(@both))[0] }, 1200, 'and complete');
 	$standby->stop;
 }
+
+# Debezium's five columns only: there is nothing but the id to go by.
+{
+	$db->do(q(create table public.five (id uuid primary key, aggregatetype varchar(255) not null, aggregateid varchar(255) not null, type varchar(255) not null, payload jsonb);
+		insert into public.five select ('00000000-0000-7000-8000-' || lpad(i::text, 12, '0'))::uuid, 'order', 'a' || i % 3, 'T', jsonb_build_object('n', i, 'a', 'a' || i % 3) from generate_series(1, 500) i));
+	my $o = outbox(outbox => 'table = "public.five"; order_by = "id";');
+	my @messages = drained($o, 'five columns');
+	is(scalar @messages, 500, 'all events');
+	is_deeply([ order_errors(@messages) ], [], 'in the order of ids, which are those of time');
+}
+
+# Partitioned by its number; an integer that is smaller; in the order of another column that is a number.
+{
+	$db->do(q(create table public.parts (no int generated always as identity primary key, topic text, payload jsonb) partition by range (no);
+		create table public.parts_1 partition of public.parts for values from (0) to (1000); create table public.parts_2 partition of public.parts default));
+	my $o = outbox(outbox => 'table = "public.parts"; order_by = "no"; columns: { type = "topic"; aggregateid = "topic"; };');
+	my $insert = sub { my ($from, $to) = @_;
+		$db->do("insert into public.parts (topic, payload) select 't' || i % 5, jsonb_build_object('n', i, 'a', 't' || i % 5) from generate_series($from, $to) i") };
+	$insert->(1, 1500);
+	my $relay = $o->relay;
+	wait_for { $o->count == 1500 } 'a partitioned table';
+	$insert->(1501, 1600);
+	wait_for { left('public.parts') == 0 } 'is emptied';
+	my @messages = $o->take;
+	is(scalar @messages, 1600, 'each event once');
+	is_deeply([ order_errors(@messages) ], [], 'in order');
+	is($messages[0]{message_id}, 'orders/1', 'without an id the number stands in');
+	$relay->stop;
+}
+
+# A mark is taken away: published again. Marks that are null, and rows that are blocked, are not touched.
+{
+	$db->do(q(create table public.marked (id bigint generated always as identity primary key, topic text, payload text, created_at timestamptz default now(), sent boolean)));
+	my $o = outbox(outbox => 'table = "public.marked"; sent = "sent"; columns: { type = "topic"; };');
+	my $relay = $o->relay;
+	$db->do(q(insert into public.marked (topic, payload) select 't', i from generate_series(1, 200) i));
+	wait_for { left('public.marked', 'sent') == 200 } 'rows are marked';
+	is_deeply([ map { $_->{body} } $o->take ], [ 1 .. 200 ], 'in order');
+	$db->do('update public.marked set sent = false where id between 50 and 59');
+	wait_for { left('public.marked', 'not sent') == 0 } 'marks that are taken away come again';
+	is_deeply([ map { $_->{body} } $o->take ], [ 50 .. 59 ], 'and these rows are published again, no others');
+	$relay->stop;
+}
+
+# A trigger keeps rows: they are not published again and again, and the others go on.
+for my $keyed (0, 1) {
+	my $table = "public.kept$keyed";
+	$db->do(($keyed ? "create table $table (id uuid primary key default gen_random_uuid(), n int, type text, payload text, created_at timestamptz default clock_timestamp())"
+		: "create table $table (seq bigserial primary key, id int, n int, type text, payload text)") . ";
+		create function ${table}_keep() returns trigger language plpgsql as 'begin if old.n % 10 = 0 then return null; end if; return old; end';
+		create trigger keep before delete on $table for each row execute function ${table}_keep()");
+	my $o = outbox(outbox => "table = \"$table\";");
+	my $insert = "insert into $table (n, type, payload) select i, 't', i from generate_series(1, 100) i";
+	$db->do($insert);
+	my $relay = $o->relay->allow_log(qr/are still there after they were deleted/);
+	$relay->wait_log(qr/10 published events of table \Q$table\E are still there after they were deleted: a trigger or rule/);
+	$db->do($insert);
+	wait_for { left($table) == 20 } 'a trigger that keeps rows does not keep others';
+	is($o->count, 200, 'each row is published once');
+	$o->take;
+	$relay->stop;
+}
 done_testing;

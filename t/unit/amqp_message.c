@@ -32,6 +32,40 @@ encoded(char *bytes)
 }
 
 static void
+test_nested(struct amqp_message *m)
+{
+	struct amqp_header inner[] = { { .name = "a", .kind = AMQP_INT, .number = 7 }, { .name = "b", .kind = AMQP_STRING, .text = { "xyz", 3 } } };
+	struct amqp_header list[] = { { .name = "", .kind = AMQP_VOID }, { .name = "", .kind = AMQP_TABLE, .items = inner, .item_count = 2 },
+		{ .name = "", .kind = AMQP_ARRAY, .items = inner, .item_count = 2 }, { .name = "", .kind = AMQP_BOOL, .number = 1 } };
+	struct amqp_header deep[AMQP_NESTED_MOST + 1];
+	struct amqp_header top[] = { { .name = "list", .kind = AMQP_ARRAY, .items = list, .item_count = ARRAY_SIZE(list) },
+		{ .name = "table", .kind = AMQP_TABLE, .items = inner, .item_count = 2 }, { .name = "none", .kind = AMQP_TABLE },
+		{ .name = "empty", .kind = AMQP_ARRAY } };
+	const amqp_table_entry_t *e;
+	char bytes[MOST];
+
+	m->headers = top;
+	m->header_count = ARRAY_SIZE(top);
+	ok(amqp_outgoing_message(&out, m, FRAME, error, sizeof(error)) == 0, "tables and arrays");
+	is_int(encoded(bytes), out.encoded_bytes, "their size was foretold");
+	e = out.properties.headers.entries;
+	ok(e[0].value.kind == AMQP_FIELD_KIND_ARRAY && e[0].value.value.array.num_entries == 4, "an array");
+	ok(e[0].value.value.array.entries[1].value.table.entries[1].value.value.bytes.len == 3 &&
+	    e[0].value.value.array.entries[2].value.array.entries[0].value.i64 == 7 && e[0].value.value.array.entries[3].value.boolean, "with what is in it");
+	ok(e[1].value.kind == AMQP_FIELD_KIND_TABLE && e[1].value.value.table.entries[0].value.value.i64 == 7 &&
+	    slice_is(slice_of_bytes(e[1].value.value.table.entries[1].key), "b"), "a table");
+	for (int i = 0; i <= AMQP_NESTED_MOST; i++)
+		deep[i] = (struct amqp_header){ .name = i == 0 ? "deep" : "", .kind = AMQP_ARRAY, .items = &deep[i + 1], .item_count = i < AMQP_NESTED_MOST ? 1 : 0 };
+	m->headers = deep;
+	m->header_count = 1;
+	ok(amqp_outgoing_message(&out, m, FRAME, error, sizeof(error)) < 0 && strstr(error, "header \"deep\" holds lists or objects nested over 16 deep") != NULL,
+	    "nested too deep");
+	deep[AMQP_NESTED_MOST - 1].item_count = 0;
+	ok(amqp_outgoing_message(&out, m, FRAME, error, sizeof(error)) == 0, "as deep as can be");
+	is_int(encoded(bytes), out.encoded_bytes, "its size was foretold");
+}
+
+static void
 test_message(void)
 {
 	struct amqp_header headers[] = {
@@ -56,6 +90,9 @@ test_message(void)
 	is_int(encoded(bytes), out.encoded_bytes, "its size was foretold");
 	is_int(out.properties._flags, AMQP_BASIC_DELIVERY_MODE_FLAG, "it has no other property");
 
+	test_nested(&m);
+	m.headers = headers;
+	m.header_count = ARRAY_SIZE(headers);
 	headers[0].text = xs(0);
 	ok(amqp_outgoing_message(&out, &m, FRAME, error, sizeof(error)) == 0, "without a text");
 	rest = MOST - out.encoded_bytes;
