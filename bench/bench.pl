@@ -36,6 +36,12 @@ my @consumers = (
 	[ 'textbook', 'textbook consumer: 8 x one transaction per message', $quick ? 3_000 : 20_000, sub { textbook_consumer(@_) } ],
 	[ 'textbook-no-inbox', 'the same without the idempotency key', $quick ? 3_000 : 20_000, sub { textbook_consumer(@_, '--no-inbox') } ],
 );
+my @handlers = (
+	[ 'worker-sql', 'sql handler, 1 slot', $quick ? 20_000 : 200_000, sub { pawl_worker(@_, 1) } ],
+	[ 'worker-effects', 'C handler, the same statement, 1 slot', $quick ? 20_000 : 200_000, sub { pawl_worker(@_, 1, 'effects') } ],
+	[ 'worker-reads', 'READS handler, a query first, 4 slots', $quick ? 3_000 : 20_000, sub { pawl_worker(@_, 4, 'reads') } ],
+	[ 'worker-external', 'EXTERNAL handler that waits 50 ms, 4 slots (of 80)', $quick ? 100 : 400, sub { pawl_worker(@_, 4, 'external') } ],
+);
 my @relays = (
 	[ 'loop', 'bare loop: read 1000, publish, confirm, delete', $quick ? 20_000 : 100_000, sub { bare_relay(@_, 1000) } ],
 	[ 'relay', 'pawl-relay, order = "aggregate"', $quick ? 20_000 : 100_000, \&pawl_relay ],
@@ -133,8 +139,15 @@ sub textbook_consumer
 
 sub pawl_worker
 {
-	my ($queue, $count, $slots) = @_;
+	my ($queue, $count, $slots, $kind) = @_;
 	my $uri = $vhost->uri;
+	my $use = $kind ? qq(use = "$build/bench/.libs/handler.so";  config: { kind = "$kind"; };) : <<'	END';
+		use = "sql";
+		config: {
+			statement = "insert into bench.target (id, aggregate, total) values (:/id, :/aggregate, :/total)"
+				" on conflict (id) do update set aggregate = excluded.aggregate, total = excluded.total";
+		};
+	END
 	my $file = write_file('worker.conf', <<"	END");
 		run_dir = "$tmp";
 		broker: { uri = "$uri"; };
@@ -142,15 +155,7 @@ sub pawl_worker
 		queues: {
 			bench: {
 				queue = "$queue";  slots = $slots;
-				handlers: {
-					row: {
-						type = "OrderPlaced";  use = "sql";
-						config: {
-							statement = "insert into bench.target (id, aggregate, total) values (:/id, :/aggregate, :/total)"
-								" on conflict (id) do update set aggregate = excluded.aggregate, total = excluded.total";
-						};
-					};
-				};
+				handlers: { row: { type = "OrderPlaced";  $use }; };
 			};
 		};
 	END
@@ -328,21 +333,22 @@ print "bench: $machine->{cores} cores ($machine->{cpu}), Linux $machine->{kernel
 	. "$body_bytes-byte bodies, $aggregates aggregates; load before: $machine->{load_before}\n";
 print "bench: this build has fault points compiled in: not the one to measure\n" if Pawl::Program::built_with('PAWL_FAULTS');
 for my $round (1 .. $rounds) {
-	for my $contestant (@consumers, @relays) {
+	for my $contestant (@consumers, @handlers, @relays) {
 		my $name = $contestant->[0];
 		next if $name !~ /$only/;
-		my $rate = (grep { $_ == $contestant } @consumers) ? consume($contestant) : relay($contestant);
+		my $rate = (grep { $_ == $contestant } @consumers, @handlers) ? consume($contestant) : relay($contestant);
 		push @{ $rates{$name} }, $rate;
 		printf "round %d of %d: %-18s %9s per second\n", $round, $rounds, $name, thousands($rate);
 	}
 }
 print_table('consumers, messages per second', \@consumers, qw(bare textbook));
+print_table('handlers, messages per second', \@handlers, qw(worker-sql));
 print_table('relays, rows per second', \@relays, qw(loop row));
 mkdir("$build/bench");
 open(my $out, '>', "$build/bench/out.json") or die "could not write $build/bench/out.json: $!\n";
 print $out JSON::PP->new->utf8->canonical->pretty->encode({
 	machine => $machine, rounds => $rounds, quick => $quick ? JSON::PP::true : JSON::PP::false, body_bytes => $body_bytes, aggregates => $aggregates,
-	consumers => results(\@consumers, qw(bare textbook)), relays => results(\@relays, qw(loop row)),
+	consumers => results(\@consumers, qw(bare textbook)), handlers => results(\@handlers, 'worker-sql'), relays => results(\@relays, qw(loop row)),
 });
 close($out) or die "could not write $build/bench/out.json: $!\n";
 print "\nall figures: bench/out.json\n";
