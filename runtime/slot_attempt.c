@@ -179,17 +179,23 @@ slot_attempt_take_bool(struct slot_transaction *t, struct slot_failure *f, bool 
 }
 
 int
-slot_attempt_known(
-    struct slot_transaction *t, const struct slot_message *m, bool *known, struct slot_failure *f)
+slot_attempt_known(struct slot_transaction *t, struct slot_message *const *messages, size_t count,
+    struct slot_failure *f)
 {
-	const char *const values[] = { t->consumer, m->key.data };
-
 	memset(f, 0, sizeof(*f));
 	if (slot_session_roll_back(t->session, &f->error) != 0)
 		return -1;
-	pg_send_prepared(t->session->pg, t->statements->own[OWN_KNOWN].name, 2, values);
+	for (size_t i = 0; i < count; i++) {
+		const char *const values[] = { t->consumer, messages[i]->key.data };
+
+		pg_send_prepared(t->session->pg, t->statements->own[OWN_KNOWN].name, 2, values);
+	}
 	pg_send_sync(t->session->pg);
-	return slot_attempt_take_bool(t, f, known) == 0 ? slot_attempt_sync(t, f) : -1;
+	for (size_t i = 0; i < count; i++) {
+		if (slot_attempt_take_bool(t, f, &messages[i]->known) != 0)
+			return -1;
+	}
+	return slot_attempt_sync(t, f);
 }
 
 bool

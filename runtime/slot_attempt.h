@@ -34,8 +34,8 @@ struct slot_failure {
 /* All of it. -1: nothing is committed, as far as we know, and the failure says why. */
 int	slot_attempt(struct slot_transaction *, struct slot_group *, struct slot_failure *) ATTR_MUST_CHECK ATTR_NONNULL;
 
-/* Whether the message's key is in the inbox. -1: the environment failed. */
-int	slot_attempt_known(struct slot_transaction *, const struct slot_message *, bool *known, struct slot_failure *) ATTR_MUST_CHECK ATTR_NONNULL;
+/* Sets 'known' of messages whose keys are in the inbox, in one round trip. -1: the environment failed. */
+int	slot_attempt_known(struct slot_transaction *, struct slot_message *const *, size_t count, struct slot_failure *) ATTR_MUST_CHECK ATTR_NONNULL;
 /* The truth of a result of one row and column. -1: failed, as above. */
 int	slot_attempt_take_bool(struct slot_transaction *, struct slot_failure *, bool *) ATTR_MUST_CHECK ATTR_NONNULL;
 

@@ -219,7 +219,7 @@ look_into_inbox(struct slot *s, struct slot_message *m, struct pg_error *error)
 	struct slot_effect *witness;
 
 	desk_phase(s->desk, DESK_DATABASE, clock_mono_now());
-	if (slot_attempt_known(&s->transaction, m, &m->known, &f) != 0) {
+	if (slot_attempt_known(&s->transaction, &m, 1, &f) != 0) {
 		*error = f.error;
 		return -1;
 	}
@@ -231,6 +231,42 @@ look_into_inbox(struct slot *s, struct slot_message *m, struct pg_error *error)
 	m->effects = witness;
 	m->keyed = false;
 	m->pending = true;
+	return 0;
+}
+
+/*
+ * What its handler refuses may be done already: delivered twice, or once more because its answer was
+ * lost. Then it is a duplicate like any other, whatever the handler makes of the new state of things,
+ * and no dead letter beside its effect. -1: the environment failed.
+ */
+static int
+forgive_known(struct slot *s, struct slot_batch *b, struct pg_error *error)
+{
+	struct slot_message **failed = NULL;
+	struct slot_failure f;
+	size_t count = 0;
+
+	for (size_t i = 0; i < b->count; i++) {
+		struct slot_message *m = &b->messages[i];
+
+		if (!m->keyed || m->pending || m->alone)
+			continue;
+		if (failed == NULL)
+			failed = arena_alloc(&s->arena, b->count * sizeof(struct slot_message *));
+		failed[count++] = m;
+	}
+	if (count == 0)
+		return 0;
+	if (slot_attempt_known(&s->transaction, failed, count, &f) != 0) {
+		for (size_t i = 0; i < count; i++)
+			failed[i]->pending = true;
+		*error = f.error;
+		return -1;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (failed[i]->known)
+			failed[i]->outcome = OUTCOME_DUPLICATE;
+	}
 	return 0;
 }
 
@@ -385,6 +421,8 @@ slot_work(struct slot *s, struct pg_error *error)
 	open_batch(s, &b);
 	status = handle_messages(s, &b, error);
 	start = clock_mono_now();
+	if (status == 0)
+		status = forgive_known(s, &b, error);
 	if (status == 0)
 		status = slot_transaction_run(&s->transaction, &b, error);
 	status = slot_alone_run(s, &b, status, error);

@@ -42,6 +42,12 @@ is(outcomes($driver->batch($slot, effect('i'))), 'done', 'so it can be done late
 is(outcomes(@out), 'reject done duplicate', 'the first of a key fails in the database: the next one does it');
 is(effects_of('k'), 1, 'once');
 
+# Who was done before is a duplicate, whatever the handler says now
+@out = $driver->batch($slot, effect('a', [ fail => 3, 'shipped', 'it is shipped already' ]), effect('b', [ fail => 1, 'later', '' ]), effect('c', [ fail => 2, 'soon', '' ]),
+	effect('new', [ fail => 3, 'no', '' ]), effect('d', [ field => '/missing' ]), effect('l'));
+is(outcomes(@out), 'duplicate duplicate duplicate reject duplicate done', 'a handler that refuses what is done');
+is(effects_of('a') . effects_of('new') . effects_of('l'), '101', 'effects stay as they were');
+
 # Verdicts
 @out = $driver->batch($slot, Pawl::Slot::script('v1', [ return => 1 ]), Pawl::Slot::script('v2', [ return => 2 ]), Pawl::Slot::script('v3', [ return => 3 ]),
 	Pawl::Slot::script('v4', [ return => 9 ]), Pawl::Slot::script('v5', [ again_after => 1234 ], [ fail => 2, 'soon', '' ]), Pawl::Slot::script('v6'),
