@@ -163,6 +163,13 @@ check_selectable(struct mapper *m, const char *key, const struct outbox_look_col
 		    " grant select on %s to %s", c->name, m->map->look.table, m->map->look.role);
 }
 
+/* A column that was found by its name alone. */
+static const char *
+if_not(const struct mapper *m, const char *key)
+{
+	return arena_printf(m->arena, "; %s = \"\" if it is something else", key);
+}
+
 /* As configured, or the column that has the part's name. */
 static void
 map_role(struct mapper *m, enum outbox_column role)
@@ -170,7 +177,8 @@ map_role(struct mapper *m, enum outbox_column role)
 	const char *configured = m->config->columns[role], *key = role_key(m, role), *why;
 	const struct outbox_look_column *c;
 
-	if (configured != NULL && configured[0] == '\0')
+	if ((configured != NULL && configured[0] == '\0') ||
+	    (role == OUTBOX_SEQ && configured == NULL && m->config->order_by != NULL))
 		return;
 	c = configured != NULL ? named_column(m, key, configured)
 			       : find_column(m->map, slice_of(outbox_column_name(role)));
@@ -181,10 +189,7 @@ map_role(struct mapper *m, enum outbox_column role)
 	why = unfit(role, c);
 	if (why != NULL)
 		mistake(m, key, "column \"%s\" is of type %s; it must be %s%s", c->name, c->type,
-		    why,
-		    configured != NULL || role == OUTBOX_SEQ
-			? ""
-			: arena_printf(m->arena, "; %s = \"\" if it is something else", key));
+		    why, configured != NULL ? "" : if_not(m, key));
 }
 
 static bool
@@ -249,8 +254,9 @@ check_key(struct mapper *m)
 		mistake(m, key, "nothing keeps column \"%s\" unique by itself, and published events"
 		    " are %s by it; run: create unique index on %s (%s)%s", c->name,
 		    map->sent == NULL ? "deleted" : "marked", map->look.table, c->quoted,
-		    map->look.kind == 'p'
-			? "; a partitioned table must be partitioned by it" : "");
+		    map->look.kind == 'p' ? "; a partitioned table must be partitioned by it"
+			: !map->keyed && m->config->columns[OUTBOX_SEQ] == NULL &&
+			strcmp(c->name, "seq") == 0 ? if_not(m, key) : "");
 	if (!c->not_null)
 		mistake(m, key, "column \"%s\" may be null; run: alter table %s alter column %s set"
 		    " not null", c->name, map->look.table, c->quoted);

@@ -29,7 +29,7 @@ wrong('templates', "create table T ($layout)", 'exchange = "{area}"; routing_key
 	'routing_key: {header:x}: table T has no column headers', 'routing_key: "payload" is no column for a template; a header is {header:NAME}', 'source: there is no column "nope"');
 wrong('no type and the default routing key', 'create table T (id bigserial primary key, payload text)', '', 'routing_key: there is no column "type" in table T; it has: id, payload');
 wrong('types', 'create table T (seq uuid primary key, id int, type text, payload xml, headers int, created_at bigint, not_before date, priority text, expiration date, sent int)', 'sent = "sent";',
-	'columns.seq: column "seq" is of type uuid; it must be an integer; order_by takes columns of other types', 'columns.headers: column "headers" is of type integer; it must be json, jsonb or a text; columns.headers = "" if it is something else',
+	'columns.seq: column "seq" is of type uuid; it must be an integer; order_by takes columns of other types; columns.seq = "" if it is something else', 'columns.headers: column "headers" is of type integer; it must be json, jsonb or a text; columns.headers = "" if it is something else',
 	'columns.created_at: column "created_at" is of type bigint; it must be a timestamp or a date;', 'columns.not_before: column "not_before" is of type date; it must be a timestamp;',
 	'columns.priority: column "priority" is of type text; it must be an integer;', 'columns.expiration: column "expiration" is of type date; it must be an integer (milliseconds) or an interval;',
 	'sent: column "sent" is of type integer; it must be boolean or a timestamp');
@@ -38,6 +38,8 @@ wrong('an order that is none', 'create table T (id uuid primary key, type text, 
 wrong('no payload', 'create table T (seq bigint primary key, type text)', '', 'columns.payload: table T has no column payload; name the one that is to be the body, or ""; it has: seq, type');
 wrong('nothing unique', 'create table T (id uuid, type text, payload json, created_at timestamp); create unique index on T (id) where type is null; create unique index on T (id, type)', '',
 	'columns.id: nothing keeps column "id" unique by itself, and published events are deleted by it; run: create unique index on T (id)', 'columns.id: column "id" may be null; run: alter table T alter column id set not null');
+wrong('a seq that counts per aggregate', 'create table T (aggregateid text, seq int, type text, payload json, primary key (aggregateid, seq))', '',
+	'columns.seq: nothing keeps column "seq" unique by itself, and published events are deleted by it; run: create unique index on T (seq); columns.seq = "" if it is something else');
 wrong('no id', 'create table T (key uuid primary key, type text, payload json, created_at timestamp)', '', 'columns.id: table T has no column seq, so it needs an id; it has: key, type, payload, created_at');
 wrong('a view', 'create view T as select 1::bigint as seq', '', 'table: T is a view; name the table that the events are inserted into');
 wrong('partitioned by something else', 'create table T (id bigint, type text, payload json, created_at timestamptz not null, primary key (id, created_at)) partition by range (created_at)', 'columns: { seq = "id"; };',
@@ -90,10 +92,12 @@ like(run_program('pawl-relay', '-t', '-c', $o->{config})->{err}, qr/outboxes\.a\
 $db->do(q(create table public.slow (id bigserial primary key, type text, payload text, created_at timestamptz, sent boolean not null default false);
 	create table public.quick (id bigserial primary key, type text, payload text, created_at timestamptz, sent boolean);
 	create index on public.quick (id) where sent is not true;
+	create table public.versions (id uuid primary key, aggregateid text, seq text, payload json, at timestamptz); create index on public.versions (at);
 	create table public."Some/Table" (id bigint primary key, payload text) partition by range (id);
 	create table public."Some/Table 1" partition of public."Some/Table" default));
 $o = Pawl::Outbox->new(db => $db, vhost => $vhost, outboxes => join(' ', map { sprintf('o%d: { exchange = "x"; routing_key = "k"; %s };', ++$serial, $_) }
-	'table = "public.slow"; sent = "sent";', 'table = "public.quick"; sent = "sent";', 'table = "public.Some/Table";', 'table = "public.\"Some/Table 1\"";', 'table = "Public.QUICK"; sent = "sent";'));
+	'table = "public.slow"; sent = "sent";', 'table = "public.quick"; sent = "sent";', 'table = "public.Some/Table";', 'table = "public.\"Some/Table 1\"";', 'table = "Public.QUICK"; sent = "sent";',
+	'table = "public.versions"; order_by = "at";'));
 $check = run_program('pawlctl', 'check', '-c', $o->{config});
 is($check->{status}, 0, 'check: good') or diag($check->{err});
 is($check->{err} =~ s/^.*?: outboxes\.\w+: //r, "each look at the table goes over rows that are of no interest; run: create index concurrently on public.slow (id) where not sent\n", 'and what would be better');
