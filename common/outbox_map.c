@@ -7,99 +7,11 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "util/pg.h"
-
-/* One row for each column of the table; the first ones are of the table and the same in each. */
-enum {
-	CHECK_NAME,
-	CHECK_SCHEMA,
-	CHECK_LOCK_KEY,
-	CHECK_OID,
-	CHECK_KIND,
-	CHECK_ORDINARY,
-	CHECK_CHILDREN,
-	CHECK_USAGE,
-	CHECK_ROWS_HIDDEN,
-	CHECK_DELETE,
-	CHECK_RULE,
-	CHECK_ROLE,
-	CHECK_COLUMN,
-	CHECK_QUOTED,
-	CHECK_TYPE,
-	CHECK_BASE,
-	CHECK_CATEGORY,
-	CHECK_NOT_NULL,
-	CHECK_UNIQUE,
-	CHECK_DRAWN,
-	CHECK_SORTABLE,
-	CHECK_SELECTABLE,
-	CHECK_UPDATABLE,
-	CHECK_INDEXED,
-	CHECK_IN_PREDICATE,
-	CHECK_COLUMNS
-};
-
-/*
- * The name may be written as it is, My schema.Out box, or as SQL has it, "My schema"."Out box";
- * to_regclass() would raise an error for the first one.
- *
- * ordinary: who inserts into a child does not lock the parent. drawn: "generated always", so that no
- * client names a number itself; cache 1, so that numbers are drawn in the order of time over all
- * sessions, and never backwards. unique: by one index, over all rows. Format -1: bpchar, and not
- * character, which is one character long.
- */
-const char outbox_table_check_sql[] =
-    "select t.quoted, quote_ident(t.nspname), hashtextextended('pawl.outbox:' || t.nspname || '.' || t.relname, 0)::text,"
-    " t.oid::text, t.relkind::text,"
-    " t.relkind = 'r' and not exists (select from pg_inherits i where t.oid in (i.inhparent, i.inhrelid)),"
-    " t.relkind = 'r' and exists (select from pg_inherits i where t.oid = i.inhparent),"
-    " has_schema_privilege(t.relnamespace, 'usage'),"
-    " row_security_active(t.oid),"
-    " has_table_privilege(t.oid, 'delete'),"
-    " (select string_agg(w.ev_type::text, '') from pg_rewrite w where w.ev_class = t.oid"
-    "  and w.is_instead and w.ev_enabled <> 'D'),"
-    " quote_ident(current_user),"
-    " a.attname::text, quote_ident(a.attname), format_type(b.oid, -1),"
-    " case when b.typnamespace = 'pg_catalog'::regnamespace then b.typname::text else '' end,"
-    " b.typcategory::text,"
-    " a.attnotnull,"
-    " exists (select from pg_index i where i.indrelid = t.oid and i.indisunique and i.indisvalid"
-    "  and i.indpred is null and i.indexprs is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum),"
-    " a.attidentity = 'a' and exists (select from pg_depend d"
-    "  join pg_sequence s on s.seqrelid = d.objid"
-    "  where d.refclassid = 'pg_class'::regclass and d.refobjid = a.attrelid"
-    "   and d.refobjsubid = a.attnum and d.classid = 'pg_class'::regclass and d.deptype = 'i'"
-    "   and s.seqcache = 1 and s.seqincrement > 0 and not s.seqcycle),"
-    " b.typtype in ('e', 'r') or b.typcategory in ('S', 'A', 'E')"
-    "  or exists (select from pg_opclass o join pg_am m on m.oid = o.opcmethod"
-    "   where m.amname = 'btree' and o.opcdefault and o.opcintype = b.oid),"
-    " has_column_privilege(t.oid, a.attnum, 'select'),"
-    " has_column_privilege(t.oid, a.attnum, 'update'),"
-    " exists (select from pg_index i where i.indrelid = t.oid and i.indisvalid"
-    "  and i.indkey[0] = a.attnum),"
-    " exists (select from pg_index i where i.indrelid = t.oid and i.indisvalid"
-    "  and position(quote_ident(a.attname) in pg_get_expr(i.indpred, i.indrelid)) > 0)"
-    " from (select c.oid, c.relkind, c.relname, c.relnamespace, n.nspname,"
-    "   format('%I.%I', n.nspname, c.relname) as quoted"
-    "  from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-    "  where c.relkind in ('r', 'p', 'v', 'm', 'f') and c.oid = (select coalesce("
-    "   (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-    "    where n.nspname || '.' || c.relname = $1 order by c.oid limit 1),"
-    "   (select c.oid from pg_class c where c.relname = $1 and pg_table_is_visible(c.oid)),"
-    "   case when $1 ~ '^(\"([^\"]|\"\")+\"|[[:alpha:]_][[:alnum:]_$]*)"
-    "([.](\"([^\"]|\"\")+\"|[[:alpha:]_][[:alnum:]_$]*))?$' then to_regclass($1)::oid end))) as t"
-    " left join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped"
-    " left join pg_type y on y.oid = a.atttypid"
-    " left join pg_type b on b.oid = case when y.typtype = 'd' then y.typbasetype else y.oid end"
-    " order by a.attnum";
-
 struct mapper {
 	struct outbox_map *map;
 	const struct config_outbox *config;
-	const struct pg_result *result;
 	struct arena *arena;
 	struct buf *mistakes;
-	const char *role;		/* of the session, quoted */
 	bool unreadable;		/* no column can be read: told once */
 	size_t count;			/* of the mistakes */
 };
@@ -117,95 +29,55 @@ mistake(struct mapper *m, const char *key, const char *fmt, ...)
 	m->count++;
 }
 
-static const char *
-text(const struct mapper *m, int row, int column)
-{
-	const char *value = pg_value(m->result, row, column);
-
-	return value == NULL ? "" : value;
-}
-
-static bool
-is_true(const struct mapper *m, int row, int column)
-{
-	return strcmp(text(m, row, column), "t") == 0;
-}
-
 /* The table itself. -1: there is no use in looking at its columns. */
 static int
-look_at_table(struct mapper *m)
+judge_table(struct mapper *m)
 {
+	const struct outbox_look *look = &m->map->look;
 	const char *configured = m->config->table;
-	char kind;
 
-	if (pg_columns(m->result) != CHECK_COLUMNS) {
-		mistake(m, "table", "the server's answer cannot be understood");
-		return -1;
-	}
-	if (pg_rows(m->result) == 0) {
+	if (look->table == NULL) {
 		mistake(m, "table", "there is no table \"%s\" in this database; %s", configured,
 		    strncmp(configured, "pawl.", 5) == 0 ? "run: pawlctl migrate"
 							  : "name it as SCHEMA.TABLE");
 		return -1;
 	}
-	kind = text(m, 0, CHECK_KIND)[0];
-	if (kind != 'r' && kind != 'p') {
+	if (look->kind != 'r' && look->kind != 'p') {
 		mistake(m, "table", "%s is a %s; name the table that the events are inserted into",
-		    text(m, 0, CHECK_NAME), kind == 'f' ? "foreign table" : "view");
+		    look->table, look->kind == 'f' ? "foreign table" : "view");
 		return -1;
 	}
-	if (is_true(m, 0, CHECK_CHILDREN))
-		mistake(m, "table", "%s has child tables, and nothing keeps a number unique over all"
-		    " of them; name a child, or use a partitioned table", text(m, 0, CHECK_NAME));
-	if (!is_true(m, 0, CHECK_USAGE))
-		mistake(m, "table", "no right to use the schema of %s; run: grant usage on schema %s"
-		    " to %s", text(m, 0, CHECK_NAME), text(m, 0, CHECK_SCHEMA), m->role);
-	if (is_true(m, 0, CHECK_ROWS_HIDDEN))
-		mistake(m, "table", "row level security may hide rows of %s from this role, and they"
-		    " would never be published; run: alter role %s bypassrls", text(m, 0, CHECK_NAME),
-		    m->role);
+	if (look->children)
+		mistake(m, "table",
+		    "%s has child tables, and nothing keeps a number unique over all"
+		    " of them; name a child, or use a partitioned table",
+		    look->table);
+	if (!look->usable)
+		mistake(m, "table",
+		    "no right to use the schema of %s; run: grant usage on schema %s"
+		    " to %s",
+		    look->table, look->schema, look->role);
+	if (look->rows_hidden)
+		mistake(m, "table",
+		    "row level security may hide rows of %s from this role, and they"
+		    " would never be published; run: alter role %s bypassrls",
+		    look->table, look->role);
+	m->unreadable = look->column_count > 0;
+	for (size_t i = 0; i < look->column_count; i++)
+		m->unreadable &= !look->columns[i].selectable;
+	if (m->unreadable)
+		mistake(m, "table",
+		    "no right to read %s; run as its owner: grant select on %s to %s", look->table,
+		    look->table, look->role);
 	return 0;
 }
 
-static void
-read_columns(struct mapper *m)
-{
-	int count = pg_value(m->result, 0, CHECK_COLUMN) == NULL ? 0 : pg_rows(m->result);
-	struct outbox_map_column *columns =
-	    arena_array(m->arena, (size_t)count, sizeof(*columns));
-
-	for (int i = 0; i < count; i++)
-		columns[i] = (struct outbox_map_column){
-			.name = arena_strdup(m->arena, text(m, i, CHECK_COLUMN)),
-			.quoted = arena_strdup(m->arena, text(m, i, CHECK_QUOTED)),
-			.type = arena_strdup(m->arena, text(m, i, CHECK_TYPE)),
-			.base = arena_strdup(m->arena, text(m, i, CHECK_BASE)),
-			.category = text(m, i, CHECK_CATEGORY)[0],
-			.not_null = is_true(m, i, CHECK_NOT_NULL),
-			.unique = is_true(m, i, CHECK_UNIQUE),
-			.drawn = is_true(m, i, CHECK_DRAWN),
-			.sortable = is_true(m, i, CHECK_SORTABLE),
-			.selectable = is_true(m, i, CHECK_SELECTABLE),
-			.updatable = is_true(m, i, CHECK_UPDATABLE),
-			.indexed = is_true(m, i, CHECK_INDEXED),
-			.in_predicate = is_true(m, i, CHECK_IN_PREDICATE),
-		};
-	m->unreadable = true;
-	for (int i = 0; i < count; i++)
-		m->unreadable &= !columns[i].selectable;
-	if (m->unreadable)
-		mistake(m, "table", "no right to read %s; run as its owner: grant select on %s to %s",
-		    m->map->table, m->map->table, m->role);
-	m->map->columns = columns;
-	m->map->column_count = (size_t)count;
-}
-
-static const struct outbox_map_column *
+static const struct outbox_look_column *
 find_column(const struct outbox_map *map, struct slice name)
 {
-	for (size_t i = 0; i < map->column_count; i++)
-		if (slice_is(name, map->columns[i].name))
-			return &map->columns[i];
+	for (size_t i = 0; i < map->look.column_count; i++)
+		if (slice_is(name, map->look.columns[i].name))
+			return &map->look.columns[i];
 	return NULL;
 }
 
@@ -214,32 +86,33 @@ column_list(const struct mapper *m)
 {
 	const char *list = "";
 
-	for (size_t i = 0; i < m->map->column_count; i++)
+	for (size_t i = 0; i < m->map->look.column_count; i++)
 		list = arena_printf(m->arena, "%s%s%s", list, i == 0 ? "" : ", ",
-		    m->map->columns[i].name);
+		    m->map->look.columns[i].name);
 	return list;
 }
 
 /* One that the configuration names. */
-static const struct outbox_map_column *
+static const struct outbox_look_column *
 named_column(struct mapper *m, const char *key, const char *name)
 {
-	const struct outbox_map_column *found = find_column(m->map, slice_of(name));
+	const struct outbox_look_column *found = find_column(m->map, slice_of(name));
 
 	if (found == NULL)
-		mistake(m, key, "table %s has no column \"%s\"; it has: %s", m->map->table, name,
-		    column_list(m));
+		mistake(m, key, "table %s has no column \"%s\"; it has: %s", m->map->look.table,
+		    name, column_list(m));
 	return found;
 }
 
 static bool
-is_one_of(const struct outbox_map_column *column, const char *types)
+is_one_of(const struct outbox_look_column *column, const char *types)
 {
 	const char *found = types;
 	size_t len = strlen(column->base);
 
 	while (len > 0 && (found = strstr(found, column->base)) != NULL) {
-		if ((found == types || found[-1] == ' ') && (found[len] == '\0' || found[len] == ' '))
+		if ((found == types || found[-1] == ' ') &&
+		    (found[len] == '\0' || found[len] == ' '))
 			return true;
 		found += len;
 	}
@@ -252,7 +125,7 @@ is_one_of(const struct outbox_map_column *column, const char *types)
 
 /* What a part's column must be; NULL: anything, all types have a text. */
 static const char *
-unfit(enum outbox_column role, const struct outbox_map_column *c)
+unfit(enum outbox_column role, const struct outbox_look_column *c)
 {
 	bool is_text = c->category == 'S';
 
@@ -283,11 +156,11 @@ role_key(const struct mapper *m, enum outbox_column role)
 }
 
 static void
-check_selectable(struct mapper *m, const char *key, const struct outbox_map_column *c)
+check_selectable(struct mapper *m, const char *key, const struct outbox_look_column *c)
 {
 	if (!c->selectable && !m->unreadable)
 		mistake(m, key, "no right to read column \"%s\"; run as the owner of the table:"
-		    " grant select on %s to %s", c->name, m->map->table, m->role);
+		    " grant select on %s to %s", c->name, m->map->look.table, m->map->look.role);
 }
 
 /* As configured, or the column that has the part's name. */
@@ -295,7 +168,7 @@ static void
 map_role(struct mapper *m, enum outbox_column role)
 {
 	const char *configured = m->config->columns[role], *key = role_key(m, role), *why;
-	const struct outbox_map_column *c;
+	const struct outbox_look_column *c;
 
 	if (configured != NULL && configured[0] == '\0')
 		return;
@@ -307,13 +180,15 @@ map_role(struct mapper *m, enum outbox_column role)
 	check_selectable(m, key, c);
 	why = unfit(role, c);
 	if (why != NULL)
-		mistake(m, key, "column \"%s\" is of type %s; it must be %s%s", c->name, c->type, why,
+		mistake(m, key, "column \"%s\" is of type %s; it must be %s%s", c->name, c->type,
+		    why,
 		    configured != NULL || role == OUTBOX_SEQ
-			? "" : arena_printf(m->arena, "; %s = \"\" if it is something else", key));
+			? ""
+			: arena_printf(m->arena, "; %s = \"\" if it is something else", key));
 }
 
 static bool
-is_number(const struct outbox_map_column *c)
+is_number(const struct outbox_look_column *c)
 {
 	return c != NULL && is_one_of(c, INTEGERS) && c->unique && c->not_null;
 }
@@ -327,7 +202,8 @@ map_order(struct mapper *m)
 
 	if (order_by != NULL && m->config->columns[OUTBOX_SEQ] != NULL &&
 	    m->config->columns[OUTBOX_SEQ][0] != '\0')
-		mistake(m, "order_by", "columns.seq gives the order already; leave one of them out");
+		mistake(
+		    m, "order_by", "columns.seq gives the order already; leave one of them out");
 	else if (order_by != NULL) {
 		map->order = named_column(m, "order_by", order_by);
 		map->role[OUTBOX_SEQ] = is_number(map->order) ? map->order : NULL;
@@ -339,9 +215,10 @@ map_order(struct mapper *m)
 	} else if (map->role[OUTBOX_SEQ] == NULL) {
 		map->order = map->role[OUTBOX_CREATED];
 		if (map->order == NULL)
-			mistake(m, "order_by", "table %s has neither a column seq nor created_at: name"
-			    " the column that gives the order; it has: %s", map->table,
-			    column_list(m));
+			mistake(m, "order_by",
+			    "table %s has neither a column seq nor created_at: name"
+			    " the column that gives the order; it has: %s",
+			    map->look.table, column_list(m));
 	}
 	map->keyed = map->role[OUTBOX_SEQ] == NULL;
 	if (map->keyed && map->order != NULL) {
@@ -358,25 +235,25 @@ check_key(struct mapper *m)
 {
 	struct outbox_map *map = m->map;
 	enum outbox_column role = map->keyed ? OUTBOX_ID : OUTBOX_SEQ;
-	const struct outbox_map_column *c = map->role[role];
+	const struct outbox_look_column *c = map->role[role];
 	const char *key = role_key(m, role);
 
 	if (c == NULL) {
 		if (map->keyed && (m->config->columns[OUTBOX_ID] == NULL ||
 		    m->config->columns[OUTBOX_ID][0] == '\0'))
 			mistake(m, key, "table %s has no column seq, so it needs an id; it has: %s",
-			    map->table, column_list(m));
+			    map->look.table, column_list(m));
 		return;
 	}
 	if (!c->unique)
 		mistake(m, key, "nothing keeps column \"%s\" unique by itself, and published events"
 		    " are %s by it; run: create unique index on %s (%s)%s", c->name,
-		    map->sent == NULL ? "deleted" : "marked", map->table, c->quoted,
-		    text(m, 0, CHECK_KIND)[0] == 'p'
+		    map->sent == NULL ? "deleted" : "marked", map->look.table, c->quoted,
+		    map->look.kind == 'p'
 			? "; a partitioned table must be partitioned by it" : "");
 	if (!c->not_null)
 		mistake(m, key, "column \"%s\" may be null; run: alter table %s alter column %s set"
-		    " not null", c->name, map->table, c->quoted);
+		    " not null", c->name, map->look.table, c->quoted);
 }
 
 /* ev_type of pg_rewrite: 2 update, 4 delete. */
@@ -384,12 +261,13 @@ static void
 check_rules(struct mapper *m)
 {
 	bool marks = m->config->sent != NULL, deletes = !marks || m->config->retention_ms > 0;
-	const char *rules = text(m, 0, CHECK_RULE);
+	const char *rules = m->map->look.rules;
 
 	if ((marks && strchr(rules, '2') != NULL) || (deletes && strchr(rules, '4') != NULL))
-		mistake(m, "table", "%s has a rule that does something else instead of %s; published"
-		    " events would stay and be published again", m->map->table,
-		    marks && strchr(rules, '2') != NULL ? "update" : "delete");
+		mistake(m, "table",
+		    "%s has a rule that does something else instead of %s; published"
+		    " events would stay and be published again",
+		    m->map->look.table, marks && strchr(rules, '2') != NULL ? "update" : "delete");
 }
 
 static void
@@ -404,40 +282,44 @@ map_sent(struct mapper *m)
 			mistake(m, "sent", "column \"%s\" is of type %s; it must be boolean or a"
 			    " timestamp", map->sent->name, map->sent->type);
 		if (!map->sent->updatable)
-			mistake(m, "sent", "no right to update column \"%s\"; run as the owner of the"
-			    " table: grant update (%s) on %s to %s", map->sent->name,
-			    map->sent->quoted, map->table, m->role);
+			mistake(m, "sent",
+			    "no right to update column \"%s\"; run as the owner of the"
+			    " table: grant update (%s) on %s to %s",
+			    map->sent->name, map->sent->quoted, map->look.table, m->map->look.role);
 		if (m->config->retention_ms > 0 && is_one_of(map->sent, "bool") &&
 		    map->role[OUTBOX_CREATED] == NULL)
 			mistake(m, "retention", "column \"%s\" is a boolean, and the table has no"
 			    " created_at: it cannot be told how old a row is", map->sent->name);
 	}
-	if ((m->config->sent == NULL || m->config->retention_ms > 0) && !is_true(m, 0, CHECK_DELETE))
-		mistake(m, "table", "no right to delete from %s; run as its owner: grant delete on %s"
-		    " to %s", map->table, map->table, m->role);
+	if ((m->config->sent == NULL || m->config->retention_ms > 0) && !map->look.deletable)
+		mistake(m, "table",
+		    "no right to delete from %s; run as its owner: grant delete on %s"
+		    " to %s",
+		    map->look.table, map->look.table, m->map->look.role);
 }
 
 int
 outbox_map_init(struct outbox_map *map, const struct config_outbox *config,
     const struct pg_result *result, struct arena *arena, struct buf *mistakes)
 {
-	struct mapper m = { map, config, result, arena, mistakes, "", false, 0 };
+	struct mapper m = { map, config, arena, mistakes, false, 0 };
 
-	*map = (struct outbox_map){ .table = "" };
-	if (pg_columns(result) == CHECK_COLUMNS && pg_rows(result) > 0)
-		m.role = text(&m, 0, CHECK_ROLE);
-	if (look_at_table(&m) != 0)
+	*map = (struct outbox_map){ .keyed = false };
+	if (outbox_look_read(&map->look, result, arena) != 0) {
+		mistake(&m, "table", "the server's answer cannot be understood");
 		return -1;
-	map->table = arena_strdup(arena, text(&m, 0, CHECK_NAME));
-	map->lock_key = arena_strdup(arena, text(&m, 0, CHECK_LOCK_KEY));
-	map->oid = arena_strdup(arena, text(&m, 0, CHECK_OID));
-	map->ordinary = is_true(&m, 0, CHECK_ORDINARY);
-	read_columns(&m);
+	}
+	if (judge_table(&m) != 0) {
+		map->look.column_count = 0;
+		return -1;
+	}
 	for (int role = 0; role < OUTBOX_ROLES; role++)
 		map_role(&m, (enum outbox_column)role);
 	if (map->role[OUTBOX_PAYLOAD] == NULL && config->columns[OUTBOX_PAYLOAD] == NULL)
-		mistake(&m, "columns.payload", "table %s has no column payload; name the one that is"
-		    " to be the body, or \"\"; it has: %s", map->table, column_list(&m));
+		mistake(&m, "columns.payload",
+		    "table %s has no column payload; name the one that is"
+		    " to be the body, or \"\"; it has: %s",
+		    map->look.table, column_list(&m));
 	map_order(&m);
 	map_sent(&m);
 	check_key(&m);
@@ -450,7 +332,7 @@ outbox_map_place(struct outbox_map *map, const char *key, struct slice name, str
     struct buf *mistakes)
 {
 	struct mapper m = { .map = map, .arena = arena, .mistakes = mistakes };
-	const struct outbox_map_column *c;
+	const struct outbox_look_column *c;
 
 	if (slice_is(name, "payload") || slice_is(name, "headers")) {
 		mistake(&m, key, "\"%.*s\" is no column for a template; a header is {header:NAME}",
@@ -464,7 +346,7 @@ outbox_map_place(struct outbox_map *map, const char *key, struct slice name, str
 	c = find_column(map, name);
 	if (c == NULL) {
 		mistake(&m, key, "there is no column \"%.*s\" in table %s; it has: %s",
-		    (int)name.len, name.data, map->table, column_list(&m));
+		    (int)name.len, name.data, map->look.table, column_list(&m));
 		return -1;
 	}
 	for (size_t i = 0; i < map->extra_count; i++)

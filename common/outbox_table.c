@@ -1,338 +1,16 @@
 /*
- * outbox_table.c - the statements that are made for an outbox's table.
+ * outbox_table.c - an outbox's table: its columns, its templates, what it could do with.
  */
 #include "common/outbox_table.h"
 
-#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/config.h"
 #include "common/outbox_map.h"
 
-/* What all statements share, as SQL. */
-struct maker {
-	struct outbox_table *table;
-	const struct outbox_map *map;
-	struct arena *arena;
-	const char *columns;		/* of the table "o", under the names of their parts */
-	const char *key;		/* o.seq or o.id */
-	const char *keys;		/* "any(...)" of $1 */
-	const char *order;		/* of the table */
-	const char *sorted;		/* the same, by the names of the parts */
-	const char *unsent;		/* " and ..." */
-	const char *at_once;		/* " and ...": to be published now, or never said when */
-};
-
 static const char *
-quoted(const struct outbox_map_column *column)
-{
-	return column->quoted;
-}
-
-/* Values keep their types here: texts are made of the rows that go out only. */
-static const char *
-columns_sql(const struct maker *m)
-{
-	static const char *const absent[OUTBOX_COLUMNS] = { [OUTBOX_CREATED] = "null::timestamptz" };
-	const char *list = "";
-
-	for (int i = 0; i < OUTBOX_COLUMNS; i++) {
-		const struct outbox_map_column *c = m->map->role[i];
-		const char *value = absent[i] == NULL ? "null::text" : absent[i];
-
-		if (i == OUTBOX_SEQ)
-			value = c == NULL ? "0::int8"
-					  : arena_printf(m->arena, "o.%s::int8", quoted(c));
-		else if (c != NULL)
-			value = arena_printf(m->arena, "o.%s", quoted(c));
-		list = arena_printf(m->arena, "%s%s as %s, ", list, value,
-		    outbox_column_name((enum outbox_column)i));
-	}
-	for (size_t i = 0; i < m->map->extra_count; i++)
-		list = arena_printf(m->arena, "%so.%s as extra%zu, ", list,
-		    quoted(m->map->extra[i]), i);
-	return arena_printf(m->arena, "%so.%s as sort", list,
-	    quoted(m->map->keyed ? m->map->order : m->map->role[OUTBOX_SEQ]));
-}
-
-static const char *
-extras_sql(const struct maker *m, bool nulls)
-{
-	const char *list = "";
-
-	for (size_t i = 0; i < m->map->extra_count; i++)
-		list = nulls ? arena_printf(m->arena, "%s, null::text", list)
-			     : arena_printf(m->arena, "%s, extra%zu::text", list, i);
-	return list;
-}
-
-/*
- * Rows of a sub-select, with texts made of their values. Two guards, so that a few large payloads
- * cannot fill the memory: rows are given until their payloads and headers are 'bytes' large as they
- * are stored (nothing is decompressed for that); a payload whose text is over 'largest' is given as
- * its size. "offset 0" keeps the planner from making the text of a payload more than once.
- */
-static const char *
-rows_sql(const struct maker *m, const char *from, const char *bytes, const char *largest,
-    const char *last_column)
-{
-	const struct outbox_map_column *expiration = m->map->role[OUTBOX_EXPIRATION];
-	bool interval = expiration != NULL && strcmp(expiration->base, "interval") == 0;
-	bool hex = m->table->shape.hex;
-
-	return arena_printf(m->arena,
-	    "select seq::int8, id::text, aggregatetype::text, aggregateid::text, type::text,"
-	    " case when octet_length(%s) <= %s::int8 then body end, headers::text,"
-	    " case when isfinite(created_at) then extract(epoch from created_at)::text end,"
-	    " content_type::text, priority::text, %s, traceparent::text,"
-	    " case when octet_length(%s) > %s::int8 then octet_length(%s)::text end, last::text%s"
-	    " from (select *, %s as last,"
-	    "  sum(coalesce(pg_column_size(payload), 0) + coalesce(pg_column_size(headers), 0))"
-	    "   over (order by %s rows between unbounded preceding and 1 preceding) as before"
-	    "  from (%s) as limited) as sized,"
-	    " lateral (select %s as body offset 0) as text"
-	    " where coalesce(before, 0) < %s::int8 order by %s",
-	    hex ? "payload" : "body", largest,
-	    interval ? "(extract(epoch from expiration) * 1000)::int8::text" : "expiration::text",
-	    hex ? "payload" : "body", largest, hex ? "payload" : "body",
-	    extras_sql(m, false), last_column, m->sorted, from,
-	    hex ? "encode(payload, 'hex')" : "payload::text", bytes, m->sorted);
-}
-
-/* More of it where a statement goes over the table. */
-static const char * ATTR_PRINTF(2, 3)
-limited_sql(const struct maker *m, const char *fmt, ...)
-{
-	va_list ap;
-	const char *where;
-
-	va_start(ap, fmt);
-	where = arena_vprintf(m->arena, fmt, ap);
-	va_end(ap);
-	return arena_printf(m->arena, "select %s from %s as o where %s%s",
-	    m->columns, m->table->name, where, m->unsent);
-}
-
-static const char *
-meta_sql(const struct maker *m, const char *behind, const char *condition)
-{
-	return arena_printf(m->arena,
-	    "select null::int8, pg_current_wal_insert_lsn()::text,"
-	    " pg_current_wal_flush_lsn()::text, pg_backend_pid()::text, %s::text,"
-	    " coalesce(pg_relation_filenode(%s), 0)::text, null::text, null::text, null::text,"
-	    " null::text, null::text, null::text, null::text, null::text%s where %s",
-	    behind, m->map->oid, extras_sql(m, true), condition);
-}
-
-/*
- * One statement is one snapshot: what is behind the cursor, what is ahead of it, and what was to be
- * published later and is due now. Those rows are outside cursor and floor, so the due ones that are
- * known are named to be left out. now() and not clock_timestamp(), which no index can be searched
- * for.
- */
-static const char *
-read_sql(const struct maker *m)
-{
-	const struct outbox_map_column *not_before = m->map->role[OUTBOX_NOT_BEFORE];
-	const char *ahead, *due = "", *behind;
-
-	ahead = arena_printf(m->arena, "%s order by %s limit $3::int8",
-	    limited_sql(m, "%s > $2::int8%s", m->key, m->at_once), m->order);
-	behind = arena_printf(m->arena,
-	    "array(select %s from %s as o where %s > $1::int8 and %s <= $2::int8%s%s)", m->key,
-	    m->table->name, m->key, m->key, m->at_once, m->unsent);
-	if (not_before != NULL)
-		due = arena_printf(m->arena, " union all (%s)", rows_sql(m, arena_printf(m->arena,
-		    "%s order by o.%s limit $3::int8", limited_sql(m,
-			"o.%s <= %s and not exists"
-			" (select from unnest($6::int8[]) as known(seq) where known.seq = %s)",
-			quoted(not_before),
-			strcmp(not_before->base, "timestamp") == 0 ? "now() at time zone 'UTC'"
-								    : "now()", m->key),
-		    quoted(not_before)), "$4", "$5", "'due'"));
-	return arena_printf(m->arena, "%s union all (%s)%s",
-	    meta_sql(m, behind, "$6::int8[] is not null"),
-	    rows_sql(m, ahead, "$4", "$5", "null"), due);
-}
-
-/*
- * Whatever is to be published and is not known, so it does not matter which value of 'order' a row
- * has that was committed late. "not in": the planner makes a hash table of the list and still goes
- * by an index on the order, if there is one.
- */
-static const char *
-read_keyed_sql(const struct maker *m)
-{
-	const struct outbox_map_column *type = m->map->role[OUTBOX_AGGREGATE_TYPE];
-	const struct outbox_map_column *id = m->map->role[OUTBOX_AGGREGATE_ID];
-	const struct outbox_map_column *not_before = m->map->role[OUTBOX_NOT_BEFORE];
-	const char *open = "", *due = "";
-
-	if (id != NULL)
-		open = arena_printf(m->arena,
-		    " and (o.%s is null or (%s, o.%s::text) not in"
-		    " (select * from unnest($5::text[], $6::text[])))", quoted(id),
-		    type == NULL ? "''::text"
-				 : arena_printf(m->arena, "coalesce(o.%s::text, '')", quoted(type)),
-		    quoted(id));
-	if (not_before != NULL)
-		due = arena_printf(m->arena, " and (o.%s is null or o.%s <= %s)",
-		    quoted(not_before), quoted(not_before),
-		    strcmp(not_before->base, "timestamp") == 0 ? "now() at time zone 'UTC'"
-								: "now()");
-	return arena_printf(m->arena, "%s union all (%s)",
-	    meta_sql(m, "'{}'", "$5::text[] is not null and $6::text[] is not null"),
-	    rows_sql(m, arena_printf(m->arena, "%s order by %s limit $2::int8",
-		limited_sql(m, "%s not in (select unnest($1::text[]::%s[]))%s%s", m->key,
-		    m->map->role[OUTBOX_ID]->type, open, due), m->order), "$3", "$4", "null"));
-}
-
-/* Up to the cursor, or known to be due: what is newer may not be on disk yet. */
-static const char *
-back_sql(const struct maker *m, bool all)
-{
-	const struct outbox_map_column *type = m->map->role[OUTBOX_AGGREGATE_TYPE];
-	const struct outbox_map_column *id = m->map->role[OUTBOX_AGGREGATE_ID];
-	const char *of = "";
-
-	if (!all)
-		of = arena_printf(m->arena,
-		    " and (%s, %s::text) in (select * from unnest($8::text[], $9::text[]))",
-		    type == NULL ? "''::text"
-				 : arena_printf(m->arena, "coalesce(o.%s::text, '')", quoted(type)),
-		    id == NULL ? "null" : arena_printf(m->arena, "o.%s", quoted(id)));
-	return rows_sql(m, arena_printf(m->arena, "%s order by %s limit $3::int8",
-	    limited_sql(m, "%s >= $1::int8 and %s <= $2::int8 and ((%s <= $6::int8%s)"
-		" or %s in (select unnest($7::int8[])))%s", m->key, m->key, m->key, m->at_once,
-		m->key, of), m->order), "$4", "$5", "count(*) over ()");
-}
-
-static const char *
-text_or_null(const struct maker *m, enum outbox_column role)
-{
-	const struct outbox_map_column *c = m->map->role[role];
-
-	return c == NULL ? "null::text" : arena_printf(m->arena, "o.%s::text", quoted(c));
-}
-
-static void
-by_seq(const struct maker *m)
-{
-	struct outbox_table *table = m->table;
-
-	table->read = read_sql(m);
-	table->sweep = back_sql(m, true);
-	table->catch_up = back_sql(m, false);
-	table->net = arena_printf(m->arena,
-	    "select %s::int8, %s, %s from %s as o where %s > $1::int8 and %s <= $2::int8%s%s"
-	    " order by %s limit $3::int8", m->key, text_or_null(m, OUTBOX_AGGREGATE_TYPE),
-	    text_or_null(m, OUTBOX_AGGREGATE_ID), table->name, m->key, m->key, m->at_once, m->unsent,
-	    m->order);
-	table->count = arena_printf(m->arena,
-	    "select count(*) from (select from %s as o where %s > $1::int8%s%s limit 100000)"
-	    " as ahead", table->name, m->key, m->at_once, m->unsent);
-	table->writers = arena_printf(m->arena,
-	    "select virtualtransaction from pg_locks where locktype = 'relation' and relation = %s"
-	    " and database = (select oid from pg_database where datname = current_database())"
-	    " and mode = 'RowExclusiveLock' and granted", m->map->oid);
-}
-
-static void
-erase(const struct maker *m)
-{
-	const struct outbox_map_column *sent = m->map->sent;
-
-	m->table->remain = arena_printf(m->arena, "select %s::text from %s as o where %s = %s%s",
-	    m->key, m->table->name, m->key, m->keys, m->unsent);
-	if (sent == NULL)
-		m->table->erase = arena_printf(m->arena, "delete from %s as o where %s = %s",
-		    m->table->name, m->key, m->keys);
-	else
-		m->table->erase = arena_printf(m->arena, "update %s as o set %s = %s where %s = %s%s",
-		    m->table->name, quoted(sent),
-		    strcmp(sent->base, "bool") == 0 ? "true"
-			: strcmp(sent->base, "timestamp") == 0
-			? "clock_timestamp() at time zone 'UTC'" : "clock_timestamp()",
-		    m->key, m->keys, m->unsent);
-}
-
-static const char *
-unsent_sql(struct arena *arena, const struct outbox_map_column *sent)
-{
-	if (sent == NULL)
-		return "";
-	if (strcmp(sent->base, "bool") != 0)
-		return arena_printf(arena, " and o.%s is null", quoted(sent));
-	/* A partial index "where not sent" is found by this only. */
-	return arena_printf(arena, sent->not_null ? " and not o.%s" : " and o.%s is not true",
-	    quoted(sent));
-}
-
-/*
- * Rows are walked over in the order of their key, a bounded number at a time: no index on the time is
- * needed, and the session's other statements never wait long.
- */
-static const char *
-retire_sql(const struct maker *m)
-{
-	const struct outbox_map_column *sent = m->map->sent;
-	const struct outbox_map_column *when = m->map->role[OUTBOX_CREATED];
-	const char *is_sent, *name = m->table->name;
-	const char *type = m->map->keyed ? m->map->role[OUTBOX_ID]->type : "int8";
-
-	if (strcmp(sent->base, "bool") != 0)
-		when = sent;
-	is_sent = arena_printf(m->arena, strcmp(sent->base, "bool") == 0 ? "o.%s is true"
-									  : "o.%s is not null",
-	    quoted(sent));
-	return arena_printf(m->arena,
-	    "with step as materialized (select %s as key, %s as sent,"
-	    "  %s and o.%s < %s - $3::int8 * interval '1 millisecond' as old from %s as o"
-	    "  where $1::text is null or %s > $1::text::%s order by %s limit $2::int8),"
-	    " mine as materialized (select %s as key from %s as o"
-	    "  where %s in (select key from step where old) for update skip locked),"
-	    " gone as (delete from %s as o where %s in (select key from mine) returning 1)"
-	    " select (select key::text from step order by step.key desc limit 1), count(*)::text,"
-	    " (select count(*) from gone)::text,"
-	    " coalesce(bool_or(sent and old is not true), false)::text from step",
-	    m->key, is_sent, is_sent, quoted(when),
-	    strcmp(when->base, "timestamptz") == 0 ? "now()" : "(now() at time zone 'UTC')", name,
-	    m->key, type, m->key, m->key, name, m->key, name, m->key);
-}
-
-static void
-build(struct outbox_table *table, const struct outbox_map *map, bool retire)
-{
-	struct maker m = { .table = table, .map = map, .arena = &table->arena };
-	const struct outbox_map_column *key = map->role[map->keyed ? OUTBOX_ID : OUTBOX_SEQ];
-	const struct outbox_map_column *not_before = map->role[OUTBOX_NOT_BEFORE];
-
-	m.key = arena_printf(m.arena, "o.%s", quoted(key));
-	m.keys = map->keyed ? arena_printf(m.arena, "any($1::text[]::%s[])", key->type)
-			    : "any($1::int8[])";
-	m.order = map->keyed ? arena_printf(m.arena, "o.%s, %s", quoted(map->order), m.key) : m.key;
-	m.sorted = map->keyed ? "sort, id" : "seq";
-	m.unsent = unsent_sql(m.arena, map->sent);
-	m.at_once = not_before == NULL
-	    ? "" : arena_printf(m.arena, " and o.%s is null", quoted(not_before));
-	m.columns = columns_sql(&m);
-	table->fetch = rows_sql(&m, arena_printf(m.arena, "%s order by %s limit $2::int8",
-	    limited_sql(&m, "%s = %s", m.key, m.keys), m.order), "$3", "$4", "count(*) over ()");
-	erase(&m);
-	if (retire)
-		table->retire = retire_sql(&m);
-	if (!map->keyed) {
-		by_seq(&m);
-		return;
-	}
-	table->read = read_keyed_sql(&m);
-	table->count = arena_printf(m.arena,
-	    "select count(*) from (select from %s as o where true%s%s limit 100000) as ahead",
-	    table->name, m.at_once, m.unsent);
-}
-
-static const char *
-content_type_of(const struct outbox_map_column *payload)
+content_type_of(const struct outbox_look_column *payload)
 {
 	if (payload == NULL)
 		return "";
@@ -349,7 +27,7 @@ content_type_of(const struct outbox_map_column *payload)
 static const char *
 advice(struct outbox_table *table, const struct outbox_map *map)
 {
-	const struct outbox_map_column *first = map->keyed ? map->order : map->role[OUTBOX_SEQ];
+	const struct outbox_look_column *first = map->keyed ? map->order : map->role[OUTBOX_SEQ];
 	const char *where = "";
 
 	if (map->sent == NULL ? first->indexed : map->sent->in_predicate)
@@ -357,11 +35,11 @@ advice(struct outbox_table *table, const struct outbox_map *map)
 	if (map->sent != NULL)
 		where = arena_printf(&table->arena, strcmp(map->sent->base, "bool") != 0
 		    ? " where %s is null" : map->sent->not_null
-		    ? " where not %s" : " where %s is not true", quoted(map->sent));
+		    ? " where not %s" : " where %s is not true", map->sent->quoted);
 	return arena_printf(&table->arena, "each look at the table goes over rows that are of no"
-	    " interest; run: create index concurrently on %s (%s%s%s)%s", map->table,
-	    quoted(first), map->keyed && first != map->role[OUTBOX_ID] ? ", " : "",
-	    map->keyed && first != map->role[OUTBOX_ID] ? quoted(map->role[OUTBOX_ID]) : "", where);
+	    " interest; run: create index concurrently on %s (%s%s%s)%s", map->look.table,
+	    first->quoted, map->keyed && first != map->role[OUTBOX_ID] ? ", " : "",
+	    map->keyed && first != map->role[OUTBOX_ID] ? map->role[OUTBOX_ID]->quoted : "", where);
 }
 
 static int
@@ -379,11 +57,12 @@ place_template(struct outbox_table *table, struct outbox_map *map, const char *k
 		struct outbox_template_part *part = &template->parts[i];
 
 		if (part->kind == OUTBOX_PART_HEADER && map->role[OUTBOX_HEADERS] == NULL) {
-			buf_printf(mistakes, "%s: {header:%s}: table %s has no column headers\n", key,
-			    part->text.data, map->table);
+			buf_printf(mistakes, "%s: {header:%s}: table %s has no column headers\n",
+			    key, part->text.data, map->look.table);
 			status = -1;
 		} else if (part->kind == OUTBOX_PART_COLUMN) {
-			part->column = outbox_map_place(map, key, part->text, &table->arena, mistakes);
+			part->column =
+			    outbox_map_place(map, key, part->text, &table->arena, mistakes);
 			if (part->column < 0)
 				status = -1;
 		}
@@ -395,15 +74,15 @@ int
 outbox_table_init(struct outbox_table *table, const struct config_outbox *config,
     const struct pg_result *result, struct buf *mistakes)
 {
-	const struct outbox_map_column *payload, *id;
+	const struct outbox_look_column *payload, *id;
 	struct outbox_map map;
 	int status;
 
 	outbox_table_release(table);
 	status = outbox_map_init(&map, config, result, &table->arena, mistakes);
-	if (map.column_count > 0) {
-		status |= place_template(table, &map, "exchange", config->exchange, &table->exchange,
-		    mistakes);
+	if (map.look.column_count > 0) {
+		status |= place_template(
+		    table, &map, "exchange", config->exchange, &table->exchange, mistakes);
 		status |= place_template(table, &map, "routing_key", config->routing_key,
 		    &table->routing_key, mistakes);
 		status |= place_template(table, &map, "source", config->source, &table->source,
@@ -413,20 +92,20 @@ outbox_table_init(struct outbox_table *table, const struct config_outbox *config
 		return -1;
 	payload = map.role[OUTBOX_PAYLOAD];
 	id = map.role[OUTBOX_ID];
-	table->name = map.table;
+	table->name = map.look.table;
 	table->key = map.role[map.keyed ? OUTBOX_ID : OUTBOX_SEQ]->name;
-	table->lock_key = map.lock_key;
+	table->lock_key = map.look.lock_key;
 	table->id_is_uuid = id != NULL && strcmp(id->base, "uuid") == 0;
 	table->keyed = map.keyed;
 	table->marks = map.sent != NULL;
-	table->drawn = !map.keyed && map.ordinary && map.role[OUTBOX_SEQ]->drawn;
+	table->drawn = !map.keyed && map.look.ordinary && map.role[OUTBOX_SEQ]->drawn;
 	table->append_only = table->drawn && !table->marks;
 	table->shape.extras = map.extra_count;
 	table->shape.hex = payload != NULL && strcmp(payload->base, "bytea") == 0;
 	table->content_type = config->content_type != NULL ? config->content_type
 							    : content_type_of(payload);
 	table->advice = advice(table, &map);
-	build(table, &map, map.sent != NULL && config->retention_ms > 0);
+	outbox_sql_make(table, &map, map.sent != NULL && config->retention_ms > 0);
 	return 0;
 }
 

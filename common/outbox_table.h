@@ -18,10 +18,10 @@
 
 /*
  * What the reading statements give besides a row's values. TOO_LARGE: the payload's size when it is
- * over the limit; PAYLOAD is null then. TOTAL, of fetch, sweep and catch_up: the rows that there are
- * within the limit of rows; fewer come when they are large. DUE, of read: not null in rows that had a
- * not_before; they come last. EXTRA: columns that only templates use follow from here on; in a row
- * in memory from OUTBOX_COLUMNS on.
+ * over the limit; PAYLOAD is null then. TOTAL, of fetch, sweep and catch_up: the rows that there
+ * are within the limit of rows; fewer come when they are large. DUE, of read: not null in rows that
+ * had a not_before; they come last. EXTRA: columns that only templates use follow from here on; in
+ * a row in memory from OUTBOX_COLUMNS on.
  */
 enum {
 	OUTBOX_TOO_LARGE = OUTBOX_COLUMNS,
@@ -82,8 +82,8 @@ struct outbox_table {
 	const char *lock_key;		/* of the leader's advisory lock */
 	bool id_is_uuid;
 	/*
-	 * seq is an identity with cache 1: a transaction draws it after it has locked the table. Not so
-	 * where rows are marked: somebody may take a mark away
+	 * seq is an identity with cache 1: a transaction draws it after it has locked the table.
+	 * Not so where rows are marked: somebody may take a mark away
 	 */
 	bool append_only;
 	bool drawn;			/* such an identity */
@@ -96,9 +96,9 @@ struct outbox_table {
 
 	/* The statements. rows, bytes: how many at most; largest: payload that is given as text. */
 	/*
-	 * $1 floor, $2 cursor, $3 rows, $4 bytes, $5 largest, $6 known due rows int8[]. keyed: $1 known
-	 * ids text[], $2 rows, $3 bytes, $4 largest, $5 aggregatetypes text[], $6 aggregateids text[]
-	 * that are left out
+	 * $1 floor, $2 cursor, $3 rows, $4 bytes, $5 largest, $6 known due rows int8[]. keyed: $1
+	 * known ids text[], $2 rows, $3 bytes, $4 largest, $5 aggregatetypes text[], $6
+	 * aggregateids text[] that are left out
 	 */
 	const char *read;
 	/* $1 seqs int8[] (keyed: ids text[]), $2 rows, $3 bytes, $4 largest */
@@ -110,17 +110,17 @@ struct outbox_table {
 	 */
 	const char *sweep, *catch_up;
 	const char *erase;		/* or mark; $1 seqs int8[] (keyed: ids text[]) */
-	const char *remain;		/* of these: the seqs (ids) that are still to be published */
+	const char *remain; /* of these: the seqs (ids) that are still to be published */
 	const char *writers;		/* virtual ids of transactions that may be writing */
 	/* $1 from (excluded), $2 to, $3 rows: what is left there, seqs and aggregates */
 	const char *net;
 	/* $1 cursor: rows ahead of it, 100000 at most. keyed: all that are to be published */
 	const char *count;
 	/*
-	 * $1 seq or id (excluded; null: from the first one), $2 rows, $3 milliseconds: of so many rows
-	 * behind it those that were sent so long ago are deleted. Gives the last seq or id of them, how
-	 * many they were, how many are gone, and whether a younger one was among them. NULL: nothing
-	 * is to be deleted
+	 * $1 seq or id (excluded; null: from the first one), $2 rows, $3 milliseconds: of so many
+	 * rows behind it those that were sent so long ago are deleted. Gives the last seq or id of
+	 * them, how many they were, how many are gone, and whether a younger one was among them.
+	 * NULL: nothing is to be deleted
 	 */
 	const char *retire;
 };

@@ -1,5 +1,6 @@
 /*
- * check_outboxes.c - a part of pawlctl check: does each outbox's table have what the configuration says of it? Looks, and changes nothing.
+ * check_outboxes.c - a part of pawlctl check: does each outbox's table have what the configuration
+ * says of it? Looks, and changes nothing.
  */
 #include <stdio.h>
 #include <string.h>
@@ -59,7 +60,8 @@ prepare(struct checker *c, const struct config_outbox *o, const struct outbox_ta
 			continue;
 		sql = xasprintf("prepare pawl_check_%d as %s", c->prepared++, statements[i]);
 		if (pg_query(c->pg, ANSWER_MS, &result, &c->error, sql, 0, NULL) != 0) {
-			fprintf(stderr, "%s:%d: outboxes.%s.table: %s\n", o->file, o->line, o->name, c->error.text);
+			fprintf(stderr, "%s:%d: outboxes.%s.table: %s\n", o->file, o->line, o->name,
+			    c->error.text);
 			c->status = EX_CONFIG;
 		}
 		pg_result_free(&result);
@@ -76,8 +78,10 @@ check(struct checker *c, const struct config_outbox *o)
 
 	connect_to(c, o->conninfo);
 	if (pg_state(c->pg) == PG_DOWN ||
-	    pg_query(c->pg, ANSWER_MS, &result, &c->error, outbox_table_check_sql, 1, &o->table) != 0) {
-		fprintf(stderr, "%s:%d: outboxes.%s: its table could not be checked: %s\n", o->file, o->line, o->name, c->error.text);
+	    pg_query(c->pg, ANSWER_MS, &result, &c->error, outbox_table_check_sql, 1, &o->table) !=
+		0) {
+		fprintf(stderr, "%s:%d: outboxes.%s: its table could not be checked: %s\n", o->file,
+		    o->line, o->name, c->error.text);
 		if (c->strict && c->status == EX_OK)
 			c->status = EX_UNAVAILABLE;
 	} else if (outbox_table_init(&table, o, result, &mistakes) != 0) {
@@ -86,7 +90,8 @@ check(struct checker *c, const struct config_outbox *o)
 	} else {
 		prepare(c, o, &table);
 		if (table.advice != NULL)
-			fprintf(stderr, "%s:%d: outboxes.%s: %s\n", o->file, o->line, o->name, table.advice);
+			fprintf(stderr, "%s:%d: outboxes.%s: %s\n", o->file, o->line, o->name,
+			    table.advice);
 	}
 	pg_result_free(&result);
 	outbox_table_release(&table);

@@ -1,16 +1,16 @@
 /*
  * outbox_keys.c - tables without a seq: rows are told by their ids.
  *
- * Each row that is in memory, or confirmed and not deleted yet, or the first one of something blocked,
- * has a number, given in the order of reading; all other parts of the outbox take it for the seq.
- * Nothing is kept of any other row. A look at the table gives the first rows in the configured order
- * that are to be published and have no number. So no row can be missed: one that is committed late,
- * with an earlier value of the order, is just found later.
+ * Each row that is in memory, or confirmed and not deleted yet, or the first one of something
+ * blocked, has a number, given in the order of reading; all other parts of the outbox take it for
+ * the seq. Nothing is kept of any other row. A look at the table gives the first rows in the
+ * configured order that are to be published and have no number. So no row can be missed: one that
+ * is committed late, with an earlier value of the order, is just found later.
  *
- * An aggregate with rows that were let go of is closed: looks leave out its rows, until few are left
- * in memory or what blocks it is gone. It is open from the next look on that begins then ("catching
- * up"); rows of it that an earlier look brings are not taken, because what is before them may not be
- * there.
+ * An aggregate with rows that were let go of is closed: looks leave out its rows, until few are
+ * left in memory or what blocks it is gone. It is open from the next look on that begins then
+ * ("catching up"); rows of it that an earlier look brings are not taken, because what is before
+ * them may not be there.
  */
 #include "outbox-relay/outbox_internal.h"
 

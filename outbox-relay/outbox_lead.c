@@ -132,10 +132,11 @@ describe(const struct outbox *o)
 		log_info("table %s has no seq: its events are read in the order of a column, so"
 		    " one that is committed late is published late", o->table.name);
 	else if (!o->table.drawn)
-		log_info("column %s of table %s is no \"generated always as identity\" with cache 1:"
+		log_info(
+		    "column %s of table %s is no \"generated always as identity\" with cache 1:"
 		    " order within an aggregate is that of %s as far as it can be seen, and reading"
-		    " gets slower while dead rows cannot be removed", o->table.key, o->table.name,
-		    o->table.key);
+		    " gets slower while dead rows cannot be removed",
+		    o->table.key, o->table.name, o->table.key);
 	if (o->table.advice != NULL)
 		log_info("%s", o->table.advice);
 }

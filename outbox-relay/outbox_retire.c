@@ -66,11 +66,13 @@ answered(void *arg, struct pg_result **result, const struct pg_error *error)
 	r->asking = false;
 	if (error != NULL || !is_good(*result)) {
 		log_complain(&r->complaint, LOG_LEVEL_WARNING,
-		    "could not delete rows of table %s that are past their retention, trying again: %s",
+		    "could not delete rows of table %s that are past their retention, trying "
+		    "again: %s",
 		    o->table.name, error == NULL ? "no answer" : error->text);
 		r->next = clock_mono_after_ms(clock_mono_now(), WALK_MS);
 	} else {
-		log_recovered(&r->complaint, "rows that are past their retention are deleted again");
+		log_recovered(
+		    &r->complaint, "rows that are past their retention are deleted again");
 		next_step(o, *result);
 	}
 	outbox_wake(o);

@@ -5,8 +5,8 @@
  * for more, because a delete of a few rows costs nearly as much as one of a thousand: a commit.
  * Nobody waits for it, the event is out.
  *
- * Rows that were not there any more, somebody else has deleted. But a trigger, a rule or a policy can
- * also keep them: these stay known as confirmed, or they would be published again and again.
+ * Rows that were not there any more, somebody else has deleted. But a trigger, a rule or a policy
+ * can also keep them: these stay known as confirmed, or they would be published again and again.
  */
 #include "outbox-relay/outbox_internal.h"
 
@@ -107,7 +107,8 @@ remaining(void *arg, struct pg_result **result, const struct pg_error *error)
 	if (pg_rows(*result) > 0) {
 		s->kept_again = clock_mono_after_ms(clock_mono_now(), KEPT_MS);
 		log_complain(&s->kept_complaint, LOG_LEVEL_ERROR,
-		    "%zu published events of table %s are still there after they were %s: a trigger or"
+		    "%zu published events of table %s are still there after they were %s: a "
+		    "trigger or"
 		    " rule of the table keeps them, and the next leader would publish them again",
 		    s->kept.count, o->table.name, o->table.marks ? "marked" : "deleted");
 	} else {

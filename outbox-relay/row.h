@@ -39,8 +39,8 @@ struct row {
 	/* size of the payload when that was not read; else 0 */
 	size_t too_large;
 	/*
-	 * OUTBOX_COLUMNS of them, then those that only templates use; each with a NUL behind it; data
-	 * NULL is SQL null
+	 * OUTBOX_COLUMNS of them, then those that only templates use; each with a NUL behind it;
+	 * data NULL is SQL null
 	 */
 	struct slice columns[];
 };

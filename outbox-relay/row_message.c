@@ -67,8 +67,8 @@ expand(const struct outbox_template *template, const char *what, const struct ro
 		return 0;
 	if (null->kind == OUTBOX_PART_HEADER)
 		(void)snprintf(error, error_size,
-		    "the %s needs header %s, which this row does not have as a text or number", what,
-		    null->text.data);
+		    "the %s needs header %s, which this row does not have as a text or number",
+		    what, null->text.data);
 	else
 		(void)snprintf(error, error_size,
 		    "the %s needs column %s, which is null in this row", what, null->text.data);
@@ -144,7 +144,8 @@ add_cloudevent(struct row_message_maker *maker, const struct row *row,
 	struct slice source;
 
 	if (message->type.len == 0) {
-		(void)snprintf(error, error_size, "a CloudEvent needs a type, which is empty in this"
+		(void)snprintf(error, error_size,
+		    "a CloudEvent needs a type, which is empty in this"
 		    " row");
 		return -1;
 	}
