@@ -67,6 +67,13 @@ schedule('a transaction prepared while it is waited for',
 	[ x => 'begin' ], [ x => q(select change('a6')) ], [ z => 'begin' ], [ z => q(select change('a7')) ], [ y => q(select change('a2')) ], [ see => 'a2 7' ],
 	[ 'rest' ], [ x => q(prepare transaction 'q') ], [ 'rest' ], [ z => 'commit' ], [ 'rest' ], [ y => q(select change('a2')) ], [ see => 'a2 8' ], [ 'rest' ],
 	[ y => q(commit prepared 'q'; select change('a6')) ], [ see => 'a6 2' ]);
+schedule('the table is rewritten, and emptied',
+	[ x => 'begin' ], [ x => q(select change('a8')) ], [ y => q(select change('a2')) ], [ see => 'a2 9' ], [ 'rest' ], [ x => 'commit' ], [ see => 'a8 1' ],
+	[ y => 'vacuum full pawl.outbox' ], [ y => q(select change('a8')) ], [ see => 'a8 2' ], [ y => 'truncate pawl.outbox' ], [ y => q(select change('a8')) ], [ see => 'a8 3' ],
+	[ y => 'reindex table pawl.outbox' ], [ y => 'cluster pawl.outbox using outbox_pkey' ], [ y => q(select change('a8')) ], [ see => 'a8 4' ]);
+# Looked at afresh: what was out and not yet deleted comes once more.
+my $again = @all - @{ (first_seen(@all))[0] };
+cmp_ok($again, '<=', 3, 'hardly anything comes twice');
 is_deeply([ order_errors(@all) ], [], 'after all schedules each aggregate is in order');
 
 # Many writers at random, transactions of several events, rollbacks, some that sleep before they commit.
@@ -97,6 +104,6 @@ my $of = messages();
 is_deeply([ order_errors(@all) ], [], 'in order within each aggregate');
 my %versions = map { $_->[0] => $_->[1] } $db->query('select id, version from aggregate');
 is_deeply({ map { $_ => scalar @{ $of->{$_} || [] } } keys %versions }, { %versions }, 'each committed one, none that was rolled back');
-is(scalar @all, scalar @{ (first_seen(@all))[0] }, 'none twice');
+is(@all - $again, scalar @{ (first_seen(@all))[0] }, 'none twice');
 $relay->stop;
 done_testing;
