@@ -10,6 +10,7 @@
 /* argv[0] is the command's name. */
 int	ctl_check(int argc, char **argv) ATTR_NONNULL;
 int	ctl_migrate(int argc, char **argv) ATTR_NONNULL;
+int	ctl_new_handler(int argc, char **argv) ATTR_NONNULL;
 int	ctl_publish(int argc, char **argv) ATTR_NONNULL;
 int	ctl_status(int argc, char **argv) ATTR_NONNULL;
 int	ctl_try(int argc, char **argv) ATTR_NONNULL;

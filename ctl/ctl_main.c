@@ -13,6 +13,7 @@ static const struct command {
 } commands[] = {
 	{ "check", "read the configuration and let its handlers read theirs", ctl_check },
 	{ "migrate", "make or upgrade the tables of Pawl in a database", ctl_migrate },
+	{ "new-handler", "make a directory with a handler to start from", ctl_new_handler },
 	{ "publish", "publish one message and wait until the broker has it", ctl_publish },
 	{ "status", "what pawl-worker and pawl-relay do", ctl_status },
 	{ "try", "give messages to a handler and show what it would do", ctl_try },

@@ -32,6 +32,11 @@ is_deeply([ @{ $out[1] }{qw(key verdict code text again_after_ms)} ], [ 'try-2',
 is("$out[2]{verdict} $out[2]{code} $out[2]{text}", 'reject bad_body the body is no JSON: syntax error at byte 1', 'one whose body is bad') or diag($out[2]{text});
 is_deeply($out[2]{statements}, [], 'which does nothing');
 
+# Events have the same trace each time: outputs can be compared
+my @twice = map { try('--json', $script, lines([ emit => 'a', 'b', 'T', '{}' ]))->{out} } 1 .. 2;
+is($twice[0], $twice[1], 'the same output from run to run');
+like($twice[0], qr/"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"/, 'with the trace of the W3C example');
+
 # Replies
 like(try($script, lines([ reply => 'an answer' ]))->{out}, qr/: done\n  reply text\/plain: 'an answer'\n\z/, 'a reply');
 is_deeply((documents(try('--json', $script, lines([ reply => 'an answer' ]))))[0]{reply}, { content_type => 'text/plain', body => 'an answer', bytes => 9 }, 'as JSON');

@@ -1,26 +1,20 @@
 #!/usr/bin/perl
 # What make install gives to those who write handlers: pkg-config and the Automake macro build one against the installed files alone.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
+use Pawl::Install;
 use Pawl::Slot;
 
 my $build = Pawl::Program::build_dir();
-my $root = tmp_dir() . '/root';
-# A make above this one must not tell ours what to do.
-delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
-my $log = `make -s -C $build install DESTDIR=$root 2>&1`;
-is($?, 0, 'make install') or diag($log);
-my ($pc) = split(/\n/, `find $root -name pawl.pc`);
-ok($pc, 'pawl.pc is installed');
-my ($pc_dir) = $pc =~ m{(.*)/};
-my ($m4) = split(/\n/, `find $root -name pawl.m4`);
-my ($m4_dir) = $m4 =~ m{(.*)/};
-my %pkg = (PKG_CONFIG_PATH => $pc_dir, PKG_CONFIG_SYSROOT_DIR => $root);
+my $install = Pawl::Install->new;
+my $root = $install->root;
+my $m4_dir = $install->dir_of('pawl.m4');
+my %pkg = $install->pkg_config;
 sub pkg_config { local %ENV = (%ENV, %pkg); my $out = `pkg-config @_ pawl 2>&1`; chomp $out; return $out =~ s/\s+$//r }
 
 my ($version) = read_file("$build/config.h") =~ /PACKAGE_VERSION "(.*)"/;
 is(pkg_config('--modversion'), $version, 'its version');
 is(pkg_config('--variable=abi_major') . '.' . pkg_config('--variable=abi_minor'), '1.0', 'the ABI, as the header has it');
-my ($handlers) = split(/\n/, `find $root -type d -name handlers`);
+my $handlers = $install->find('handlers', 'd');
 like($handlers, qr/\Q@{[ pkg_config('--variable=handlerdir') =~ s{^\Q$root\E}{}r ]}\E$/, 'handlerdir is where ours are');
 
 my $source = <<'END';
@@ -63,7 +57,7 @@ my $package = tmp_dir() . '/package';
 write_file("$package/$_", $file{$_}) for keys %file;
 {
 	local %ENV = (%ENV, %pkg, ACLOCAL_PATH => $m4_dir);
-	$log = `cd $package && autoreconf -i 2>&1 && ./configure --quiet 2>&1 && make -s 2>&1 && make -s install DESTDIR=$destdir 2>&1`;
+	my $log = `cd $package && autoreconf -i 2>&1 && ./configure --quiet 2>&1 && make -s 2>&1 && make -s install DESTDIR=$destdir 2>&1`;
 	is($?, 0, 'PAWL_HANDLER configures and builds a handler') or diag($log);
 	(my $other = read_file("$package/configure.ac")) =~ s/PAWL_HANDLER/PAWL_HANDLER([7])/;
 	write_file("$package/configure.ac", $other);
@@ -88,7 +82,7 @@ for my $so (tmp_dir() . '/own.so', "$handlers/own.so") {
 is($db->value('select count(*) from effects where total = 12.50'), 2, 'with its effect');
 
 # And everything goes again.
-$log = `make -s -C $build uninstall DESTDIR=$root 2>&1`;
+my $log = `make -s -C $build uninstall DESTDIR=$root 2>&1`;
 is($?, 0, 'make uninstall') or diag($log);
 is(join(' ', grep { !m{/own\.(so|la)$} } split(/\n/, `find $root -type f`)), '', 'nothing of ours is left');
 done_testing;
