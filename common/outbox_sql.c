@@ -18,7 +18,11 @@ struct maker {
 	const char *keys;		/* "any(...)" of $1 */
 	const char *order;		/* of the table */
 	const char *sorted;		/* the same, by the names of the parts */
-	const char *unsent;		/* " and ..." */
+	/*
+	 * " and ...". By keys it is written such that the planner does not take an index of unsent
+	 * rows for one of keys: when it last looked there were none
+	 */
+	const char *unsent;
 	const char *at_once;		/* " and ...": to be published now, or never said when */
 };
 
@@ -279,7 +283,7 @@ retire_sql(const struct maker *m)
 {
 	const struct outbox_look_column *sent = m->map->sent;
 	const struct outbox_look_column *when = m->map->role[OUTBOX_CREATED];
-	const char *is_sent, *name = m->table->name;
+	const char *is_sent, *step, *name = m->table->name;
 	const char *type = m->map->keyed ? m->map->role[OUTBOX_ID]->type : "int8";
 
 	if (strcmp(sent->base, "bool") != 0)
@@ -287,25 +291,29 @@ retire_sql(const struct maker *m)
 	is_sent = arena_printf(m->arena, strcmp(sent->base, "bool") == 0 ? "o.%s is true"
 									  : "o.%s is not null",
 	    quoted(sent));
+	step = arena_printf(m->arena,
+	    "select %s as key, %s as sent,"
+	    " %s and o.%s < %s - $3::int8 * interval '1 millisecond' as old from %s as o",
+	    m->key, is_sent, is_sent, quoted(when),
+	    strcmp(when->base, "timestamptz") == 0 ? "now()" : "(now() at time zone 'UTC')", name);
+	/* Not "$1 is null or key > $1", for which no index can be searched. */
 	return arena_printf(m->arena,
-	    "with step as materialized (select %s as key, %s as sent,"
-	    "  %s and o.%s < %s - $3::int8 * interval '1 millisecond' as old from %s as o"
-	    "  where $1::text is null or %s > $1::text::%s order by %s limit $2::int8),"
+	    "with step as materialized ("
+	    "  (%s where $1::text is null order by %s limit $2::int8) union all"
+	    "  (%s where %s > $1::text::%s order by %s limit $2::int8)),"
 	    " mine as materialized (select %s as key from %s as o"
-	    "  where %s in (select key from step where old) for update skip locked),"
-	    " gone as (delete from %s as o where %s in (select key from mine) returning 1)"
+	    "  where %s = any(array(select key from step where old)) for update skip locked),"
+	    " gone as (delete from %s as o where %s = any(array(select key from mine)) returning 1)"
 	    " select (select key::text from step order by step.key desc limit 1), count(*)::text,"
 	    " (select count(*) from gone)::text,"
 	    " coalesce(bool_or(sent and old is not true), false)::text from step",
-	    m->key, is_sent, is_sent, quoted(when),
-	    strcmp(when->base, "timestamptz") == 0 ? "now()" : "(now() at time zone 'UTC')", name,
-	    m->key, type, m->key, m->key, name, m->key, name, m->key);
+	    step, m->key, step, m->key, type, m->key, m->key, name, m->key, name, m->key);
 }
 
 void
 outbox_sql_make(struct outbox_table *table, const struct outbox_map *map, bool retire)
 {
-	struct maker m = { .table = table, .map = map, .arena = &table->arena };
+	struct maker m = { .table = table, .map = map, .arena = &table->arena }, by_key;
 	const struct outbox_look_column *key = map->role[map->keyed ? OUTBOX_ID : OUTBOX_SEQ];
 	const struct outbox_look_column *not_before = map->role[OUTBOX_NOT_BEFORE];
 
@@ -318,9 +326,18 @@ outbox_sql_make(struct outbox_table *table, const struct outbox_map *map, bool r
 	m.at_once = not_before == NULL
 	    ? "" : arena_printf(m.arena, " and o.%s is null", quoted(not_before));
 	m.columns = columns_sql(&m);
-	table->fetch = rows_sql(&m, arena_printf(m.arena, "%s order by %s limit $2::int8",
-	    limited_sql(&m, "%s = %s", m.key, m.keys), m.order), "$3", "$4", "count(*) over ()");
-	erase(&m);
+	by_key = m;
+	if (map->sent != NULL)
+		by_key.unsent = arena_printf(m.arena,
+		    strcmp(map->sent->base, "bool") == 0
+			? " and case when o.%s then false else true end"
+			: " and case when o.%s is null then true end",
+		    quoted(map->sent));
+	table->fetch = rows_sql(&by_key,
+	    arena_printf(m.arena, "%s order by %s limit $2::int8",
+		limited_sql(&by_key, "%s = %s", m.key, m.keys), m.order),
+	    "$3", "$4", "count(*) over ()");
+	erase(&by_key);
 	if (retire)
 		table->retire = retire_sql(&m);
 	if (!map->keyed) {

@@ -9,7 +9,7 @@
 #include "util/arena.h"
 #include "util/pg.h"
 
-enum { WAIT_MOST_MS = 1000, COUNT_TICKS = 5 };
+enum { WAIT_MOST_MS = 1000, COUNT_TICKS = 5, SLOW_PLAN_MS = 50, PLANS_MS = 10000 };
 
 static const char *const state_names[] = {
 	[OUTBOX_DOWN] = "down",
@@ -176,6 +176,21 @@ outbox_execute(struct outbox *o, database_fn *fn, const char *which, int n,
 
 	outbox_statement(o, which, name);
 	database_execute(o->database, fn, o, name, n, values);
+}
+
+/*
+ * The plans of statements are made once, and may be of a time when the table was empty. If one is
+ * slow all are made afresh.
+ */
+void
+outbox_took(struct outbox *o, int64_t ms)
+{
+	struct clock_mono now = clock_mono_now();
+
+	if (ms < SLOW_PLAN_MS || now.ns < o->next_plans.ns)
+		return;
+	o->next_plans = clock_mono_after_ms(now, PLANS_MS);
+	database_query(o->database, NULL, NULL, "discard plans", 0, NULL);
 }
 
 /* Life. */

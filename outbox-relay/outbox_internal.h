@@ -133,6 +133,7 @@ struct outbox_settling {
 	struct seq_list kept;
 	struct clock_mono kept_again;	/* when they are tried again */
 	bool busy;
+	struct clock_mono sent;		/* the delete */
 	struct clock_mono retry;	/* not before, after a failure */
 	struct backoff backoff;
 	struct log_complaint complaint, kept_complaint;
@@ -186,6 +187,7 @@ struct outbox {
 	int64_t wait_ms;		/* gathered while working: when to work again */
 	struct clock_mono next_check;	/* UNFIT, STANDBY: when to ask again */
 	struct backoff check_backoff;
+	struct clock_mono next_plans;	/* not before: make the statements' plans afresh */
 	struct log_complaint complaint;
 	/* the lock is being tried; it was said that another one leads */
 	bool trying, standing_by;
@@ -222,6 +224,8 @@ void	outbox_set_state(struct outbox *, enum outbox_state) ATTR_NONNULL;
 void	outbox_statement(const struct outbox *, const char *which, char name[32]) ATTR_NONNULL;
 void	outbox_execute(struct outbox *, database_fn *, const char *which, int n,
     const char *const *values);
+/* a statement that reads or deletes took so long */
+void	outbox_took(struct outbox *, int64_t ms) ATTR_NONNULL;
 bool	outbox_may_issue(const struct outbox *, struct clock_mono now) ATTR_NONNULL;
 struct stats_outbox *outbox_stats(struct outbox *) ATTR_NONNULL;
 

@@ -105,6 +105,7 @@ adapt_limit(struct outbox *o, const struct pg_result *result)
 	int64_t ms = clock_ms_between(r->started, clock_mono_now());
 	unsigned rows = (unsigned)pg_rows(result);
 
+	outbox_took(o, ms);
 	if (ms > SLOW_MS)
 		r->limit = r->limit / 2 < LIMIT_LEAST ? LIMIT_LEAST : r->limit / 2;
 	else if (ms < QUICK_MS && rows >= r->limit && payload_bytes(result) < OUTBOX_READ_BYTES / 4)

@@ -12,13 +12,14 @@
 
 enum {
 	STEP_MS = 500,		/* between steps; */
-	BUSY_MS = 20,		/* of which one deleted most of what it looked at */
+	BUSY_MS = 20,		/* when rows are deleted, at least; */
+	BUSY_TIMES = 4,		/* and so many times as long as the step took */
 	WALK_MS = 60000,	/* between walks */
 	ROWS_FIRST = 250,
 	ROWS_LEAST = 50,
-	ROWS_MOST = 2000,
-	QUICK_MS = 10,
-	SLOW_MS = 50
+	ROWS_MOST = 5000,
+	QUICK_MS = 20,
+	SLOW_MS = 60
 };
 /* The answer's columns. */
 enum { STEP_LAST, STEP_ROWS, STEP_GONE, STEP_YOUNGER, STEP_COLUMNS };
@@ -38,7 +39,7 @@ next_step(struct outbox *o, const struct pg_result *result)
 	r->at = end || pg_value(result, 0, STEP_LAST) == NULL
 	    ? NULL : xstrdup(pg_value(result, 0, STEP_LAST));
 	r->next = clock_mono_after_ms(now,
-	    end ? WALK_MS : gone * 2 > rows ? BUSY_MS : STEP_MS);
+	    end ? WALK_MS : gone == 0 ? STEP_MS : BUSY_MS + BUSY_TIMES * ms);
 	if (ms > SLOW_MS)
 		r->rows = r->rows / 2 < ROWS_LEAST ? ROWS_LEAST : r->rows / 2;
 	else if (ms < QUICK_MS)

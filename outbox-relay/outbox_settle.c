@@ -128,6 +128,7 @@ send_deleting(struct outbox *o, database_fn *fn, const char *which)
 	outbox_keys_text(o, &o->settling.deleting, &text);
 	values[0] = text.data;
 	o->settling.busy = true;
+	o->settling.sent = clock_mono_now();
 	outbox_execute(o, fn, which, 1, values);
 	buf_release(&text);
 }
@@ -144,6 +145,7 @@ deleted(void *arg, struct pg_result **result, const struct pg_error *error)
 		try_again(o, error);
 	} else {
 		(void)fault_hit("relay.after_delete");
+		outbox_took(o, clock_ms_between(s->sent, clock_mono_now()));
 		log_recovered(&s->complaint, "published events can be %s again",
 		    o->table.marks ? "marked" : "deleted");
 		stats_add(&outbox_stats(o)->deleted, (uint64_t)pg_affected(*result));

@@ -53,6 +53,8 @@ decimal_of(const char *text, struct decimal *out)
 			out->digits[out->count++] = '0';
 		out->digits[out->count++] = *text;
 	}
+	if (out->count == 0)
+		return true;		/* zero, whatever its exponent */
 	out->exponent += zeros;
 	if (*text != '\0')
 		out->exponent += strtol(text + 1, NULL, 10);

@@ -161,6 +161,7 @@ test_headers(void)
 	    " a=d:0.10000000000000001 b=d:12.5 c=d:-0.8414709848078965 d=d:0 e=d:1.7976931348623157e+308 f=d:100", "doubles that are what is written");
 	is_str(headers_of("{\"a\": 0.12345678901234567, \"b\": 123456789.123456789, \"c\": 0.1000000000000000055511151231257827}"), OWN
 	    " a=S:0.12345678901234567 b=S:123456789.123456789 c=S:0.1000000000000000055511151231257827", "no digit is lost");
+	is_str(headers_of("{\"a\": 0.0e-99999999999999999999, \"b\": 0e99999999999999999999, \"c\": -0.0}"), OWN " a=d:0 b=d:0 c=d:-0", "zero is zero");
 	is_str(headers_of(" {\"a\": 1} "), OWN " a=l:1", "white space around");
 	is_str(headers_of("{\"x-pawl-queue\": 1, \"X-PAWL-x\": 1, \"CC\": [\"q\"], \"BCC\": \"q\", \"aggregateid\": 1, \"aggregatetype\": 1, \"cc\": 1}"),
 	    OWN " cc=l:1", "names that are not the row's");
