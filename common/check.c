@@ -52,8 +52,8 @@ start(struct check *c)
 	char error[1024];
 
 	c->deadline = clock_mono_after_ms(clock_mono_now(), ANSWER_MS);
-	if (slot_client_start(&c->slot, c->queue, &options, c->config->broker_variables, error,
-		sizeof(error)) != 0)
+	if (slot_client_start(&c->slot, c->queue, &options, c->config->broker_variables,
+		c->deadline, error, sizeof(error)) != 0)
 		complain(c, EX_UNAVAILABLE, "%s", error);
 }
 

@@ -17,48 +17,61 @@
 
 enum { READ_BYTES = 65536, END_LOOK_MS = 2 };
 
-static void
-send_all(struct slot_client *c, const char *data, size_t len)
+static enum slot_client_status
+send_all(struct slot_client *c, const char *data, size_t len, struct clock_mono deadline)
 {
 	while (len > 0) {
-		ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL);
+		ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		struct pollfd p = { .fd = c->fd, .events = POLLOUT };
+		int64_t left;
 
-		if (n < 0 && errno == EINTR)
+		if (n >= 0) {
+			data += n;
+			len -= (size_t)n;
 			continue;
-		if (n < 0)
-			return;
-		data += n;
-		len -= (size_t)n;
+		}
+		if (errno != EINTR && errno != EAGAIN)
+			return SLOT_CLIENT_CLOSED;
+		left = clock_ms_between(clock_mono_now(), deadline);
+		if (left <= 0)
+			return SLOT_CLIENT_LATE;
+		if (poll(&p, 1, left > INT32_MAX ? INT32_MAX : (int)left) < 0 && errno != EINTR)
+			return SLOT_CLIENT_CLOSED;
 	}
+	return SLOT_CLIENT_FRAME;
 }
 
-void
-slot_client_send(struct slot_client *c, enum frame_type type, struct slice payload)
+enum slot_client_status
+slot_client_send(struct slot_client *c, enum frame_type type, struct slice payload, struct clock_mono deadline)
 {
 	struct frame_header head = {
 		.size = (uint32_t)payload.len, .type = (uint16_t)type, .magic = FRAME_MAGIC
 	};
 	char bytes[sizeof(head)];
+	enum slot_client_status status;
 
 	memcpy(bytes, &head, sizeof(head));
-	send_all(c, bytes, sizeof(bytes));
-	send_all(c, payload.data, payload.len);
+	status = send_all(c, bytes, sizeof(bytes), deadline);
+	return status == SLOT_CLIENT_FRAME ? send_all(c, payload.data, payload.len, deadline) : status;
 }
 
 static void
-send_setup(struct slot_client *c, const struct config_queue *queue, const struct slot_setup_options *options)
+send_setup(struct slot_client *c, const struct config_queue *queue, const struct slot_setup_options *options,
+    struct clock_mono deadline)
 {
 	struct buf out = BUF_INIT;
 
 	slot_setup_put(&out, queue, options);
-	slot_client_send(c, FRAME_SETUP, (struct slice){ out.data, out.len });
+	/* What went wrong is told by the answer, or by the one that does not come. */
+	(void)slot_client_send(c, FRAME_SETUP, (struct slice){ out.data, out.len }, deadline);
 	explicit_bzero(out.data, out.len);	/* the connection string may hold a password */
 	buf_release(&out);
 }
 
 int
 slot_client_start(struct slot_client *c, const struct config_queue *queue,
-    const struct slot_setup_options *options, const char *const *without, char *error, size_t error_size)
+    const struct slot_setup_options *options, const char *const *without, struct clock_mono deadline,
+    char *error, size_t error_size)
 {
 	struct arena arena = ARENA_INIT;
 	const char *program = program_libexec(&arena, "pawl-slot"), *step = "socketpair";
@@ -93,7 +106,7 @@ slot_client_start(struct slot_client *c, const struct config_queue *queue,
 	map = MAP_FAILED;
 	buf_clear(&c->in);
 	c->given = 0;
-	send_setup(c, queue, options);
+	send_setup(c, queue, options, deadline);
 	status = 0;
 done:
 	if (status != 0) {

@@ -13,6 +13,7 @@
 
 #include "common/slot_client.h"
 #include "ctl/ctl.h"
+#include "ctl/try_message.h"
 #include "util/json_scan.h"
 #include "util/spawn.h"
 
@@ -26,7 +27,7 @@ enum {
 
 enum {
 	OPTION_CONFIG, OPTION_QUEUE, OPTION_TYPE, OPTION_ID, OPTION_HEADER, OPTION_SET, OPTION_DATABASE,
-	OPTION_TIMEOUT, OPTION_LINES, OPTION_JSON
+	OPTION_TIMEOUT, OPTION_LINES, OPTION_MESSAGES, OPTION_JSON
 };
 static const struct program_option options[] = {
 	[OPTION_CONFIG] = { 'c', "config", "FILE", "take handlers and their settings from a queue of this configuration" },
@@ -38,15 +39,15 @@ static const struct program_option options[] = {
 	[OPTION_DATABASE] = { 'd', "database", "CONNINFO", "answer the handler's queries; all is rolled back" },
 	[OPTION_TIMEOUT] = { 0, "timeout", "SECONDS", "how long a handler may take (default: 30, or the queue's)" },
 	[OPTION_LINES] = { 'l', "lines", NULL, "each line of a body is a message" },
+	[OPTION_MESSAGES] = { 'm', "messages", NULL, "each line of a body is a message as JSON: id, type, headers, body..." },
 	[OPTION_JSON] = { 0, "json", NULL, "print JSON, an object on a line for each message" },
 };
 
-struct pair { const char *name; const char *value; };
 struct try {
 	const char *config_file, *queue_name, *type, *id, *database, *bad;
 	long timeout_s;
-	bool lines, json;
-	struct pair headers[HEADERS_MAX];
+	bool lines, messages, json;
+	struct try_header headers[HEADERS_MAX];
 	size_t header_count;
 	struct config_pair pairs[PAIRS_MAX];
 	size_t pair_count;
@@ -62,7 +63,7 @@ struct try {
 };
 
 static bool
-split(struct try *t, const char *text, struct pair *pair)
+split(struct try *t, const char *text, struct try_header *pair)
 {
 	const char *equals = strchr(text, '=');
 
@@ -79,7 +80,7 @@ static void
 set(void *arg, size_t index, const char *value)
 {
 	struct try *t = arg;
-	struct pair pair;
+	struct try_header pair;
 	char *end;
 
 	switch (index) {
@@ -89,6 +90,7 @@ set(void *arg, size_t index, const char *value)
 	case OPTION_ID: t->id = value; break;
 	case OPTION_DATABASE: t->database = value; break;
 	case OPTION_LINES: t->lines = true; break;
+	case OPTION_MESSAGES: t->messages = true; break;
 	case OPTION_JSON: t->json = true; break;
 	case OPTION_TIMEOUT:
 		t->timeout_s = strtol(value, &end, 10);
@@ -168,7 +170,7 @@ use_queue(struct try *t)
 
 /* As the runner chooses. -1: none takes that type. */
 static int
-choose(const struct try *t)
+choose(const struct try *t, const char *type)
 {
 	int any = -1;
 
@@ -176,11 +178,11 @@ choose(const struct try *t)
 		return 0;
 	for (size_t i = 0; i < t->queue.handler_count; i++)
 		for (size_t k = 0; k < t->queue.handlers[i].type_count; k++) {
-			const char *type = t->queue.handlers[i].types[k];
+			const char *taken = t->queue.handlers[i].types[k];
 
-			if (t->type != NULL && strcmp(type, t->type) == 0)
+			if (type != NULL && strcmp(taken, type) == 0)
 				return (int)i;
-			if (strcmp(type, "*") == 0)
+			if (strcmp(taken, "*") == 0)
 				any = (int)i;
 		}
 	return any;
@@ -266,7 +268,7 @@ start(struct try *t)
 	char text[1024];
 
 	if (slot_client_start(&t->slot, &t->queue, &setup,
-		t->config == NULL ? NULL : t->config->broker_variables, text, sizeof(text)) != 0)
+		t->config == NULL ? NULL : t->config->broker_variables, deadline, text, sizeof(text)) != 0)
 		return ctl_fail(EX_UNAVAILABLE, "try", "%s", text);
 	how = slot_client_read(&t->slot, deadline, ANSWER_MAX, &type, &payload);
 	if (how == SLOT_CLIENT_FRAME && type == FRAME_READY) {
@@ -284,50 +286,8 @@ start(struct try *t)
 
 /* ---- a message */
 
-static void
-put_text(struct buf *b, struct frame_text *where, const char *text)
-{
-	*where = (struct frame_text){ (uint32_t)b->len, (uint32_t)strlen(text) };
-	buf_append(b, text, where->len + 1);
-}
-
-static void
-put_message(struct try *t, struct buf *b, int handler, const char *id, struct slice body)
-{
-	struct frame_message m = { .handler = (uint16_t)handler, .attempt = 1, .attempts = 1,
-		.header_count = (uint16_t)t->header_count, .timestamp_ms = clock_wall_now().ms };
-	struct frame_text headers[2 * HEADERS_MAX + 1];
-	size_t offset = 0;
-	bool json = json_scan_check(body, &offset) == JSON_OK;
-
-	buf_append(b, &m, sizeof(m));
-	m.headers_off = (uint32_t)b->len;
-	memset(headers, 0, sizeof(headers));
-	buf_append(b, headers, 2 * t->header_count * sizeof(headers[0]));
-	for (size_t i = 0; i < t->header_count; i++) {
-		put_text(b, &headers[2 * i], t->headers[i].name);
-		put_text(b, &headers[2 * i + 1], t->headers[i].value);
-	}
-	memcpy(b->data + m.headers_off, headers, 2 * t->header_count * sizeof(headers[0]));
-	put_text(b, &m.id, id);
-	put_text(b, &m.type, t->type == NULL ? "" : t->type);
-	put_text(b, &m.content_type, json ? "application/json" : "");
-	put_text(b, &m.correlation_id, "");
-	put_text(b, &m.reply_to, "");
-	put_text(b, &m.exchange, "");
-	put_text(b, &m.routing_key, t->queue.queue);
-	m.body_off = (uint32_t)b->len;
-	m.body_size = (uint32_t)body.len;
-	buf_append(b, body.data, body.len);
-	do
-		buf_putc(b, '\0');
-	while (b->len % 8 != 0);
-	m.size = (uint32_t)b->len;
-	memcpy(b->data, &m, sizeof(m));
-}
-
 static int
-answered(struct try *t, const char *id, struct slice payload)
+answered(struct try *t, struct slice payload)
 {
 	struct frame_reader reader = { payload.data, payload.len, 0, false };
 	struct slice json = frame_get_text(&reader), text = frame_get_text(&reader);
@@ -340,7 +300,6 @@ answered(struct try *t, const char *id, struct slice payload)
 		return -1;
 	if (!slice_is(verdict.raw, "\"done\"") && !slice_is(verdict.raw, "done"))
 		t->status = 1;
-	(void)id;
 	if (t->json) {
 		print(stdout, json.data, json.len);
 		putchar('\n');
@@ -350,15 +309,52 @@ answered(struct try *t, const char *id, struct slice payload)
 	return 0;
 }
 
-static int
-try_body(struct try *t, struct slice body)
+static void
+ignored(const struct try *t, const char *id)
 {
-	struct frame_batch head = { .id = t->count + 1u, .count = 1 };
+	struct buf b = BUF_INIT;
+
+	if (t->json) {
+		buf_puts(&b, "{\"key\":");
+		json_quote(&b, slice_of(id));
+		buf_puts(&b, ",\"verdict\":\"done\",\"ignored\":true}\n");
+	} else {
+		buf_printf(&b, "%s: ignored\n", id);
+	}
+	print(stdout, b.data, b.len);
+	buf_release(&b);
+}
+
+/* One message to the slot, and its answer. */
+static void
+give(struct try *t, const struct try_message *m, unsigned handler)
+{
+	struct clock_mono deadline = clock_mono_after_ms(clock_mono_now(), t->queue.timeout_ms);
+	struct frame_batch head = { .id = t->count, .count = 1 };
 	struct buf message = BUF_INIT, frame = BUF_INIT;
 	enum slot_client_status how;
 	struct slice payload;
-	int handler = choose(t), status;
 	unsigned type;
+
+	try_message_put(&message, m, handler);
+	buf_append(&frame, &head, sizeof(head));
+	buf_append(&frame, message.data, message.len);
+	fflush(stdout);
+	how = slot_client_send(&t->slot, FRAME_BATCH, (struct slice){ frame.data, frame.len }, deadline);
+	if (how == SLOT_CLIENT_FRAME)
+		how = slot_client_read(&t->slot, deadline, ANSWER_MAX, &type, &payload);
+	if (how == SLOT_CLIENT_FRAME && (type != FRAME_TRIED || answered(t, payload) != 0))
+		how = SLOT_CLIENT_BAD;
+	if (how != SLOT_CLIENT_FRAME)
+		slot_is_gone(t, m->text[TRY_ID], how);
+	buf_release(&message);
+	buf_release(&frame);
+}
+
+static int
+try_message(struct try *t, struct try_message *m)
+{
+	int handler = choose(t, m->text[TRY_TYPE]), status;
 	char id[300];
 
 	t->count++;
@@ -366,29 +362,40 @@ try_body(struct try *t, struct slice body)
 		(void)snprintf(id, sizeof(id), "%.250s", t->id);
 	else
 		(void)snprintf(id, sizeof(id), "%.250s-%u", t->id != NULL ? t->id : "try", t->count);
-	if (handler < 0 || t->queue.handlers[handler].ignore) {
-		if (handler < 0)
-			failed(t, id, "reject", "unknown_type: no handler of the queue takes this type (--type)");
-		else
-			printf(t->json ? "{\"key\":\"%s\",\"verdict\":\"done\",\"ignored\":true}\n" : "%s: ignored\n", id);
+	if (m->text[TRY_ID] == NULL)
+		m->text[TRY_ID] = id;
+	if (handler < 0) {
+		failed(t, m->text[TRY_ID], "reject", "unknown_type: no handler of the queue takes this type (--type)");
+		return EX_OK;
+	}
+	if (t->queue.handlers[handler].ignore) {
+		ignored(t, m->text[TRY_ID]);
 		return EX_OK;
 	}
 	if (!t->ready && (status = start(t)) != EX_OK)
 		return status;
-	put_message(t, &message, handler, id, body);
-	buf_append(&frame, &head, sizeof(head));
-	buf_append(&frame, message.data, message.len);
-	slot_client_send(&t->slot, FRAME_BATCH, (struct slice){ frame.data, frame.len });
-	fflush(stdout);
-	how = slot_client_read(&t->slot, clock_mono_after_ms(clock_mono_now(), t->queue.timeout_ms), ANSWER_MAX,
-	    &type, &payload);
-	if (how == SLOT_CLIENT_FRAME && (type != FRAME_TRIED || answered(t, id, payload) != 0))
-		how = SLOT_CLIENT_BAD;
-	if (how != SLOT_CLIENT_FRAME)
-		slot_is_gone(t, id, how);
-	buf_release(&message);
-	buf_release(&frame);
+	give(t, m, (unsigned)handler);
 	return EX_OK;
+}
+
+/* line: its number, if it is one. */
+static int
+try_body(struct try *t, struct slice body, unsigned line)
+{
+	struct try_message m = {
+		.text = { [TRY_TYPE] = t->type, [TRY_ROUTING_KEY] = t->queue.queue },
+		.headers = t->headers, .header_count = t->header_count, .body = body
+	};
+	struct arena arena = ARENA_INIT;
+	char error[256];
+	int status;
+
+	if (t->messages && try_message_parse(body, &m, &arena, error, sizeof(error)) != 0)
+		status = ctl_fail(EX_DATAERR, "try", "line %u is no message: %s", line, error);
+	else
+		status = try_message(t, &m);
+	arena_release(&arena);
+	return status;
 }
 
 /* ---- bodies */
@@ -418,20 +425,23 @@ try_argument(struct try *t, const char *argument)
 {
 	struct buf file = BUF_INIT;
 	struct slice body = slice_of(argument);
+	bool lines = t->lines || t->messages;
+	unsigned line = 0;
 	int status = EX_OK;
 
 	if (strcmp(argument, "-") == 0 || argument[0] == '@') {
 		status = read_file(argument[0] == '@' ? argument + 1 : argument, &file);
 		body = (struct slice){ file.data, file.len };
 	}
-	if (!t->lines && status == EX_OK)
-		status = try_body(t, body);
-	while (t->lines && status == EX_OK && body.len > 0) {
+	if (!lines && status == EX_OK)
+		status = try_body(t, body, 0);
+	while (lines && status == EX_OK && body.len > 0) {
 		const char *end = memchr(body.data, '\n', body.len);
 		size_t len = end == NULL ? body.len : (size_t)(end - body.data);
 
+		line++;
 		if (len > 0)
-			status = try_body(t, (struct slice){ body.data, len });
+			status = try_body(t, (struct slice){ body.data, len }, line);
 		len += end != NULL;
 		body = (struct slice){ body.data + len, body.len - len };
 	}

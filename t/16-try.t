@@ -48,6 +48,22 @@ my $file = write_file('bodies', "{\"a\":1}\n\n{\"a\":2}\n");
 is(scalar @out, 2, 'a message a line');
 my $bodies = write_file('one', lines([ sql => 'select 7' ]));
 is((documents(try('--json', $script, "\@$bodies")))[0]{statements}[0]{text}, 'select 7', 'a body from a file');
+
+# Whole messages, a line each
+my $messages = write_file('messages', join('', map { "$_\n" } '{"id": "a\\u00e9\"1", "type": "One", "headers": {"who": "me", "n": 12.50, "none": null}, "body": "header\\twho\\nheader\\tn\\nheader\\tnone\\n"}',
+	'', '{"body": {"a": 1.50}, "routing_key": "there"}', '{}'));
+@out = documents(try('--json', '--messages', '-t', 'Default', '--id', 'm', $script, "\@$messages"));
+is(join(' ', map { "$_->{key}:$_->{type}" } @out), "a\x{e9}\"1:One m-2:Default m-3:Default", 'id and type of each, or those of the command line');
+is_deeply([ map { $_->{parameters}[2] } @{ $out[0]{statements} } ], [ 'me', '12.50', undef ], 'its headers, and the body that asks for them') or diag(JSON::PP::encode_json($out[0]));
+is_deeply($out[2]{statements}, [], 'nothing in it');
+for my $case ([ '[1]', 'line 1 is no message: write a JSON object with id, type, headers, body' ], [ '{"a', 'line 1 is no message: .* at byte \d+' ],
+	[ "\n{\"ID\": \"x\"}", 'line 2 is no message: there is no "ID": use id, type' ], [ '{"id": 7}', '"id" must be a string' ], [ '{"headers": []}', '"headers" must be an object' ],
+	[ '{"id": "x", "id": "y"}', '"id" is there twice' ], [ '{"type": "x\\u0000y"}', '"type" has an escaped NUL' ], [ '{"headers": {"h": "\\u0000"}}', 'a header has an escaped NUL' ]) {
+	my ($line, $error) = @$case;
+	$run = try('-m', $script, $line);
+	is($run->{status}, 65, "not a message: " . $line =~ s/\n/ /r);
+	like($run->{err}, qr/$error/, 'what it says');
+}
 is(try($script, '@/nowhere')->{status}, 66, 'one that is not there');
 
 # Handlers that crash, hang, exit; the others go on
