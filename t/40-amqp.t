@@ -117,9 +117,9 @@ subtest 'cancel at any time' => sub {
 	$probe->tell('resume');
 	$probe->wait_log(qr/^consuming generation=2/);
 	$probe->tell('cancel', 'recycle');
-	$probe->wait_log(qr/^lost/);
-	$probe->wait_log(qr/^cancelled/);
-	pass('a loss answers a cancel');
+	# The broker's answer may still have been quicker.
+	my %said = map { $probe->wait_log(qr/^(lost|cancelled)/) => 1 } 1 .. 2;
+	is(scalar(keys %said), 2, 'a loss answers a cancel');
 	$probe->quit;
 };
 
