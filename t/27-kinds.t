@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # Handlers that read or act outside, in a real worker: a slow one keeps nobody waiting, holds no more messages than it has slots for, and
-# the broker's connection lives on meanwhile.
+# the broker's connection lives on meanwhile. One that dies costs its own message alone.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
 use Pawl::Slot;
 
@@ -65,5 +65,25 @@ wait_for { effects('mixed-%') == 300 } 'all kinds in one queue';
 wait_settled($config, $vhost, 'mixed');
 is($db->value("select count(distinct key) from effects where key like 'mixed-%'"), 300, 'once each');
 is($vhost->count("$_.dead"), 0, "$_: no dead letters") for qw(outside mixed);
+
+# One that dies among others: a dead letter, and nothing of what it had done before is left.
+$worker->allow_log(qr/slot \d \(pid \d+\) (killed by|exited with)/, qr/becomes a dead letter/);
+for my $case ([ Read => 'crash', qr/killed by SIGSEGV/ ], [ Read => 'exit', qr/exited with/ ], [ Act => 'crash', qr/killed by SIGSEGV/ ], [ Act => 'exit', qr/exited with/ ]) {
+	my ($type, $what, $text) = @$case;
+	my $id = "dies-$type-$what";
+	publish('mixed', $type, $_ == 30 ? $id : "$id-$_", $_ == 30 ? ([ sql => 'insert into effects (key) values ($1)', $id ], [ rows => 'select 1' ], [ $what ]) : ()) for 1 .. 60;
+	$vhost->amqp->confirm;
+	my $letter;
+	wait_for { $letter = $vhost->get('mixed.dead') } "$type, $what: a dead letter";
+	is("$letter->{message_id} $letter->{headers}{'x-pawl-reason'}", "$id crashed", "$type, $what: that message");
+	like($letter->{headers}{'x-pawl-text'}, $text, "$type, $what: its text");
+	wait_for { effects("$id-%") == 59 } "$type, $what: the others are done";
+	wait_settled($config, $vhost, 'mixed');
+	is($db->value("select count(distinct key) from effects where key like '$id-%'"), 59, "$type, $what: once each");
+	is(effects($id), 0, "$type, $what: it has no effect");
+	is($db->value("select count(*) from pawl.inbox where message_id = '$id'"), 0, "$type, $what: and its key is free");
+}
+is($db->value("select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())"), 0, 'no lock on a key is left');
+is($vhost->count('mixed.dead'), 0, 'there are no other dead letters');
 $worker->stop;
 done_testing;
