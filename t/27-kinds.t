@@ -51,12 +51,12 @@ is((grep { /lost|heartbeat/ } split(/\n/, $worker->log))[0], undef, 'the connect
 
 # A slow slot hoards nothing: what it has not begun stays with the broker, for other workers.
 unlink $go;
-publish('outside', 'Act', "slow-$_", [ until => $go ]) for 1 .. 20;
+publish('outside', 'Act', "slow-$_", [ until => $go ]) for 1 .. 40;
 
 $vhost->amqp->confirm;
-wait_for { ($vhost->count('outside'))[0] == 16 } 'two slots take four of twenty messages';
+wait_for { ($vhost->count('outside'))[0] == 24 } 'two slots take sixteen of forty messages';
 write_file($go, '');
-wait_for { effects('slow-%') == 20 } 'all are done in the end';
+wait_for { effects('slow-%') == 40 } 'all are done in the end';
 
 # Kinds may be mixed in a queue.
 publish('mixed', (qw(Act Read Other))[$_ % 3], "mixed-$_", $_ % 3 == 2 ? () : [ rows => 'select 1' ], [ sql => 'select 1' ]) for 1 .. 300;
