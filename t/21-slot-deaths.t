@@ -16,6 +16,8 @@ sub start
 	return;
 }
 
+my $gate = tmp_dir() . '/gate';
+
 # Published before anybody consumes: so that they come in one batch.
 sub send_all
 {
@@ -38,6 +40,16 @@ sub settled
 	return;
 }
 # The first message waits until all others are in the runner.
+# A message that the slot is busy with; what comes then gathers behind it, and is a batch.
+sub behind_a_gate
+{
+	my (@bodies) = @_;
+	my ($first) = send_all("until $gate");
+	start();
+	wait_handled($first, 1, 'a slot is busy');
+	return ($first, send_all(@bodies));
+}
+
 sub open_gate
 {
 	wait_for { $vhost->count('work') == 0 && $fake->handled } 'all are delivered while the first takes its time';
@@ -54,9 +66,7 @@ wait_consumer($vhost, 'work');
 $worker->stop;
 
 # In a handler, by a signal, in a batch of 200.
-my $gate = tmp_dir() . '/gate';
-my @ids = send_all("until $gate", ('done') x 49, 'die SEGV', ('done') x 149);
-start();
+my @ids = behind_a_gate(('done') x 49, 'die SEGV', ('done') x 149);
 open_gate();
 wait_handled($ids[199], 1, 'the last of a batch with a killer in it is handled');
 my $letter;
@@ -89,8 +99,7 @@ like($letter->{headers}{'x-pawl-text'}, qr/did not return within 2000 ms/, 'its 
 $fake->forget;
 
 # In the database phase nobody is charged; all of the batch go out alone; who kills its slot alone, twice, is charged.
-@ids = send_all("until $gate", ('done') x 100, 'database', ('done') x 99);
-start();
+@ids = behind_a_gate(('done') x 100, 'database', ('done') x 99);
 open_gate();
 wait_handled($ids[200], 1, 'what follows a killer in the database phase is handled');
 wait_for { $letter = $vhost->get('work.dead') } 'who kills its slot alone becomes a dead letter';
