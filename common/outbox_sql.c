@@ -213,6 +213,26 @@ back_sql(const struct maker *m, bool all)
 }
 
 static const char *
+glance_sql(const struct maker *m)
+{
+	const struct outbox_look_column *not_before = m->map->role[OUTBOX_NOT_BEFORE];
+	const char *above = m->map->keyed
+	    ? "true" : arena_printf(m->arena, "%s > asked.floor", m->key);
+	const char *due = "";
+
+	if (not_before != NULL)
+		due = arena_printf(m->arena,
+		    " and not exists (select from %s as o where o.%s <= %s%s)", m->table->name,
+		    quoted(not_before),
+		    strcmp(not_before->base, "timestamp") == 0 ? "now() at time zone 'UTC'"
+								: "now()", m->unsent);
+	return arena_printf(m->arena,
+	    "case when not exists (select from %s as o where %s%s%s)%s"
+	    " then coalesce(pg_relation_filenode(%s), 0)::text end",
+	    m->table->name, above, m->at_once, m->unsent, due, m->map->look.oid);
+}
+
+static const char *
 text_or_null(const struct maker *m, enum outbox_column role)
 {
 	const struct outbox_look_column *c = m->map->role[role];
@@ -338,6 +358,7 @@ outbox_sql_make(struct outbox_table *table, const struct outbox_map *map, bool r
 		limited_sql(&by_key, "%s = %s", m.key, m.keys), m.order),
 	    "$3", "$4", "count(*) over ()");
 	erase(&by_key);
+	table->glance = glance_sql(&m);
 	if (retire)
 		table->retire = retire_sql(&m);
 	if (!map->keyed) {

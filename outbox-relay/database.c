@@ -6,6 +6,7 @@
 
 #include <assert.h>
 
+#include "outbox-relay/dial.h"
 #include "util/arena.h"
 #include "util/backoff.h"
 #include "util/buf.h"
@@ -41,8 +42,9 @@ struct request {
 
 struct database {
 	struct loop *loop;
-	const char *conninfo;
-	struct pg *pg;
+	const char *conninfo, *application_name;
+	struct pg *pg;			/* closed unless checking or up */
+	struct dial *dial;		/* connecting */
 	enum database_state state;
 	struct loop_watch *watch;
 	int watched_fd;
@@ -91,6 +93,7 @@ database_new(struct loop *loop, const char *conninfo, const char *application_na
 	_Static_assert(STATEMENT_MS == 300000 && ANSWER_MS > STATEMENT_MS, "as in the settings");
 	db->loop = loop;
 	db->conninfo = conninfo;
+	db->application_name = application_name;
 	db->pg = pg_new(conninfo, application_name, settings);
 	db->watched_fd = -1;
 	buf_init(&db->outboxes);
@@ -111,7 +114,8 @@ database_add_user(struct database *db, struct database_user *user, const char *o
 {
 	struct database_user **last = &db->users;
 
-	buf_printf(&db->outboxes, "%s%s", db->users == NULL ? "" : ",", outbox);
+	if (outbox != NULL)
+		buf_printf(&db->outboxes, "%s%s", db->outboxes.len == 0 ? "" : ",", outbox);
 	db->context.value = db->outboxes.data;
 	while (*last != NULL)
 		last = &(*last)->next;
@@ -217,8 +221,9 @@ database_free(struct database **dbp)
 		return;
 	loop_timer_stop(&db->timer);
 	pause_watch(db);
-	pg_free(&db->pg);
 	loop_unwatch(&db->watch);
+	dial_give_up(&db->dial);
+	pg_free(&db->pg);
 	drop_requests(db);
 	free(db->requests);
 	buf_release(&db->outboxes);
@@ -376,18 +381,37 @@ connected(struct database *db)
 	pg_flush(db->pg);
 }
 
+static void
+dialled(void *arg, unsigned events)
+{
+	struct database *db = arg;
+	const struct log_context *former = log_push(&db->context);
+	struct pg_error error;
+	struct pg *pg;
+
+	(void)events;
+	loop_unwatch(&db->watch);
+	pg = dial_finish(&db->dial, &error);
+	if (pg == NULL) {
+		lost(db, error.text);
+	} else {
+		pg_free(&db->pg);
+		db->pg = pg;
+		loop_timer_set_ms(&db->timer, CONNECT_MS);
+		connected(db);
+		resume_watch(db);
+	}
+	log_pop(former);
+}
+
 void
 database_start(struct database *db)
 {
-	struct pg_error error;
-
 	set_state(db, DATABASE_CONNECTING);
-	if (pg_connect_start(db->pg, &error) != 0) {
-		lost(db, error.text);
-		return;
-	}
-	resume_watch(db);
-	loop_timer_set_ms(&db->timer, CONNECT_MS);
+	db->dial = dial_start(pg_new(db->conninfo, db->application_name, settings), CONNECT_MS,
+	    db->context.value);
+	db->watch = loop_watch(db->loop, dial_fd(db->dial), LOOP_READ, dialled, db);
+	loop_timer_set_ms(&db->timer, CONNECT_MS + LOOK_MS);
 }
 
 static void
@@ -400,12 +424,7 @@ pump(struct database *db)
 		lost(db, error.text);
 		return;
 	}
-	if (db->state == DATABASE_CONNECTING) {
-		if (pg_state(db->pg) == PG_READY)
-			connected(db);
-	} else {
-		read_answers(db);
-	}
+	read_answers(db);
 	resume_watch(db);
 }
 
@@ -430,6 +449,11 @@ time_is_over(struct database *db)
 		database_start(db);
 		return;
 	case DATABASE_CONNECTING:
+		/* One thread at a time: it is waited for, for as long as it takes. */
+		log_complain(&db->complaint, LOG_LEVEL_WARNING, "could not get a database session"
+		    " yet: looking up the name of its host takes long");
+		loop_timer_set_ms(&db->timer, CONNECT_MS);
+		return;
 	case DATABASE_CHECKING:
 		lost(db, "the server did not answer in time");
 		return;

@@ -34,14 +34,14 @@ typedef void database_fn(void *arg, struct pg_result **result, const struct pg_e
 
 /*
  * application_name: as the server shows the session. conninfo is borrowed. Log lines name the
- * outboxes that were added.
+ * outboxes that were added; outbox may be NULL.
  */
 struct database *database_new(struct loop *, const char *conninfo, const char *application_name);
 /* closes the session in order: locks are released */
 void	database_free(struct database **);
 const char *database_conninfo(const struct database *) ATTR_NONNULL;
 void	database_add_user(struct database *, struct database_user *,
-    const char *outbox) ATTR_NONNULL;
+    const char *outbox);
 void	database_start(struct database *) ATTR_NONNULL;
 bool	database_is_up(const struct database *) ATTR_NONNULL;
 uint64_t database_sessions(const struct database *) ATTR_NONNULL;	/* how many there were */

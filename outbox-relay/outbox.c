@@ -197,7 +197,7 @@ outbox_took(struct outbox *o, int64_t ms)
 
 struct outbox *
 outbox_new(struct relay *relay, const struct config_outbox *config, struct database *database,
-    struct amqp_publisher *publisher, struct stats_page *page)
+    struct glance *glance, struct amqp_publisher *publisher, struct stats_page *page)
 {
 	static unsigned number;
 	struct outbox *o = xcalloc(1, sizeof(*o));
@@ -218,6 +218,8 @@ outbox_new(struct relay *relay, const struct config_outbox *config, struct datab
 	outbox_forget(o);
 	o->user = (struct database_user){ .up = session_up, .down = session_down, .arg = o };
 	database_add_user(database, &o->user, config->name);
+	o->glance = glance;
+	glance_add(glance, o);
 	return o;
 }
 
@@ -259,6 +261,10 @@ count(struct outbox *o)
 	struct outbox_number cursor = { "" };
 	const char *values[] = { outbox_number(&cursor, o->reader.cursor) };
 
+	if (outbox_is_quiet(o) || o->reader.reading == READING_GLANCE) {
+		stats_set(&outbox_stats(o)->pending, 0);
+		return;
+	}
 	outbox_execute(o, counted, "count", o->table.keyed ? 0 : 1, values);
 }
 

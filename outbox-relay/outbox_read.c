@@ -83,6 +83,7 @@ outbox_read_failed(struct outbox *o, const struct pg_error *error)
 	log_complain(&o->reader.complaint, LOG_LEVEL_WARNING,
 	    "could not read table %s, trying again: %s", o->table.name, error->text);
 	o->reader.next = clock_mono_after_ms(clock_mono_now(), FAILED_MS);
+	o->reader.found_nothing = false;
 	outbox_read_end(o);
 	if (error->class == PG_CLASS_STALE || error->class == PG_CLASS_STATEMENT)
 		outbox_lead_again(o, error->text);
@@ -376,6 +377,7 @@ look_ahead(struct outbox *o, unsigned rows)
 	const char *values[6];
 
 	outbox_read_begin(o, READING_AHEAD);
+	r->look = false;
 	r->asked_rows = rows;
 	if (o->table.keyed) {
 		outbox_keys_look(o, ahead_here, rows);
@@ -414,6 +416,26 @@ may_look_ahead(struct outbox *o, struct clock_mono now)
 	return false;
 }
 
+bool
+outbox_is_quiet(const struct outbox *o)
+{
+	return outbox_is_empty(o) && o->settling.kept.count == 0 && !o->reader.look &&
+	    o->reader.interval_ms >= o->config->poll_max_ms && !outbox_floor_is_clear(o);
+}
+
+void
+outbox_glanced(struct outbox *o, bool something)
+{
+	struct outbox_reader *r = &o->reader;
+
+	if (r->reading != READING_GLANCE)
+		return;		/* not asked about, or the lead was given up meanwhile */
+	r->reading = READING_NOTHING;
+	r->look = something;
+	r->next = clock_mono_after_ms(clock_mono_now(), something ? 0 : o->config->poll_max_ms);
+	outbox_wake(o);
+}
+
 void
 outbox_read_work(struct outbox *o, struct clock_mono now)
 {
@@ -428,6 +450,8 @@ outbox_read_work(struct outbox *o, struct clock_mono now)
 	ahead = may_look_ahead(o, now);
 	rows = room(o);
 	if (rows == 0 || (!ahead && !behind))
+		return;
+	if (outbox_is_quiet(o) && glance_look(o->glance, o))
 		return;
 	r->turn = behind && !(ahead && r->turn);
 	if (!r->turn || o->table.keyed)
@@ -447,7 +471,7 @@ outbox_read_reset(struct outbox *o)
 	r->catching_up = r->swept = (struct aggregate_list){ NULL, NULL, 0 };
 	r->reading = READING_NOTHING;
 	r->cursor = r->floor = INT64_MIN;
-	r->found_nothing = false;
+	r->found_nothing = r->look = false;
 }
 
 void

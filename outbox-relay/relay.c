@@ -33,6 +33,7 @@ struct relay {
 	struct amqp_publisher *publisher;
 	struct log_complaint broker_complaint;
 	struct database **databases;
+	struct glance **glances;	/* one for each of them */
 	size_t database_count;
 	struct outbox **outboxes;
 	size_t outbox_count;
@@ -282,15 +283,21 @@ is_wanted(const struct relay_options *options, const char *name)
 	return options->only_count == 0;
 }
 
-static struct database *
+static size_t
 database_for(struct relay *relay, const char *conninfo)
 {
-	for (size_t i = 0; i < relay->database_count; i++)
-		if (strcmp(database_conninfo(relay->databases[i]), conninfo) == 0)
-			return relay->databases[i];
-	relay->databases[relay->database_count] = database_new(relay->loop, conninfo,
-	    arena_printf(&relay->arena, "pawl-relay %s", relay->config->name));
-	return relay->databases[relay->database_count++];
+	size_t i = 0;
+
+	while (i < relay->database_count &&
+	    strcmp(database_conninfo(relay->databases[i]), conninfo) != 0)
+		i++;
+	if (i == relay->database_count) {
+		relay->databases[i] = database_new(relay->loop, conninfo,
+		    arena_printf(&relay->arena, "pawl-relay %s", relay->config->name));
+		relay->glances[i] = glance_new(relay->databases[i]);
+		relay->database_count++;
+	}
+	return i;
 }
 
 static void
@@ -314,17 +321,20 @@ start_outboxes(struct relay *relay, const struct relay_options *options)
 	relay->outboxes = arena_array(&relay->arena, config->outbox_count, sizeof(struct outbox *));
 	relay->databases = arena_array(&relay->arena, config->outbox_count,
 	    sizeof(struct database *));
+	relay->glances = arena_array(&relay->arena, config->outbox_count, sizeof(struct glance *));
 	start_stats(relay, config->outbox_count);
 	for (size_t i = 0; i < config->outbox_count; i++) {
 		const struct config_outbox *outbox = &config->outboxes[i];
 		struct stats_page *page = NULL;
+		size_t at;
 
 		if (!is_wanted(options, outbox->name))
 			continue;
 		if (relay->stats != NULL)
 			page = stats_page_take(relay->stats, STATS_PAGE_OUTBOX, outbox->name);
+		at = database_for(relay, outbox->conninfo);
 		relay->outboxes[relay->outbox_count++] = outbox_new(relay, outbox,
-		    database_for(relay, outbox->conninfo), relay->publisher, page);
+		    relay->databases[at], relay->glances[at], relay->publisher, page);
 	}
 	for (size_t i = 0; i < relay->database_count; i++)
 		database_start(relay->databases[i]);
@@ -336,8 +346,10 @@ stop(struct relay *relay)
 	relay->stopped = true;
 	for (size_t i = 0; i < relay->outbox_count; i++)
 		outbox_free(&relay->outboxes[i]);
-	for (size_t i = 0; i < relay->database_count; i++)
+	for (size_t i = 0; i < relay->database_count; i++) {
 		database_free(&relay->databases[i]);
+		glance_free(&relay->glances[i]);
+	}
 	amqp_publisher_free(&relay->publisher);
 	loop_timer_stop(&relay->tick);
 	loop_timer_stop(&relay->drain);
