@@ -330,10 +330,10 @@ retire_sql(const struct maker *m)
 	    step, m->key, step, m->key, type, m->key, m->key, name, m->key, name, m->key);
 }
 
-void
-outbox_sql_make(struct outbox_table *table, const struct outbox_map *map, bool retire)
+static void
+make(struct outbox_table *table, const struct outbox_map *map, bool retire, struct arena *arena)
 {
-	struct maker m = { .table = table, .map = map, .arena = &table->arena }, by_key;
+	struct maker m = { .table = table, .map = map, .arena = arena }, by_key;
 	const struct outbox_look_column *key = map->role[map->keyed ? OUTBOX_ID : OUTBOX_SEQ];
 	const struct outbox_look_column *not_before = map->role[OUTBOX_NOT_BEFORE];
 
@@ -371,3 +371,18 @@ outbox_sql_make(struct outbox_table *table, const struct outbox_map *map, bool r
 	    table->name, m.at_once, m.unsent);
 }
 
+/* What they are made of goes; there may be hundreds of tables. */
+void
+outbox_sql_make(struct outbox_table *table, const struct outbox_map *map, bool retire)
+{
+	const char **const statements[] = { &table->read, &table->fetch, &table->sweep,
+		&table->catch_up, &table->erase, &table->remain, &table->writers, &table->net,
+		&table->count, &table->glance, &table->retire };
+	struct arena arena = ARENA_INIT;
+
+	make(table, map, retire, &arena);
+	for (size_t i = 0; i < ARRAY_SIZE(statements); i++)
+		if (*statements[i] != NULL)
+			*statements[i] = arena_strdup(&table->arena, *statements[i]);
+	arena_release(&arena);
+}

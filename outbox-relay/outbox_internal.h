@@ -36,9 +36,9 @@
 
 enum {
 	OUTBOX_BATCH = 1000,			/* rows of one read, seqs of one delete, at most */
-	OUTBOX_READ_BYTES = 8 * 1024 * 1024,	/* payloads of one read, as stored */
-	OUTBOX_MEMORY_BYTES = 64 * 1024 * 1024,	/* rows in memory, all outboxes together */
-	OUTBOX_WINDOW_BYTES = 16 * 1024 * 1024,	/* unconfirmed */
+	OUTBOX_READ_BYTES = 2 * 1024 * 1024,	/* payloads of one read, as stored */
+	OUTBOX_MEMORY_BYTES = 16 * 1024 * 1024,	/* rows in memory, all outboxes together */
+	OUTBOX_WINDOW_BYTES = 8 * 1024 * 1024,	/* unconfirmed */
 	OUTBOX_AGGREGATE_ROWS = 64,		/* in memory, of one aggregate */
 	OUTBOX_AGGREGATE_LOW = 16,		/* so few left: catch up */
 	OUTBOX_BLOCKED_MOST = 65536		/* blocked aggregates; then nothing new is read */
@@ -76,6 +76,9 @@ struct outbox_reader {
 	int64_t floor;			/* none will appear at or below here */
 	/* of the next read: grows and shrinks with what reads cost */
 	unsigned limit;
+	size_t row_bytes;		/* in memory, of the rows read last, on average */
+	size_t read_bytes;		/* of this read: payloads, at most */
+	size_t reserved_bytes;		/* for its answer, and the rows that come of it */
 	int64_t interval_ms;
 	struct clock_mono next;		/* when to look ahead again */
 	bool found_nothing;		/* the last look ahead */

@@ -10,6 +10,7 @@
 #include "outbox-relay/relay.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -360,6 +361,20 @@ stop(struct relay *relay)
 	arena_release(&relay->arena);
 }
 
+/*
+ * By default the C library stops mapping large blocks on their own once such a block was freed. But
+ * those that rabbitmq-c has for each channel, as large as a frame, are hardly touched: mapped they
+ * cost a page each. And memory that was needed for large payloads goes back.
+ */
+static void
+spare_memory(void)
+{
+#ifdef __GLIBC__
+	(void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+	(void)mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
+#endif
+}
+
 int
 relay_run(const struct config *config, const struct relay_options *options)
 {
@@ -368,6 +383,7 @@ relay_run(const struct config *config, const struct relay_options *options)
 		.config = config, .until_empty = options->until_empty, .arena = ARENA_INIT
 	};
 
+	spare_memory();
 	relay.work_end = &relay.work;
 	relay.loop = loop_new();
 	loop_signals(relay.loop, signals, ARRAY_SIZE(signals), on_signal, &relay);
