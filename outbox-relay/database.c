@@ -56,6 +56,10 @@ struct database {
 	struct database_user *users;
 	struct request *requests;	/* a ring; first is the oldest that is not answered */
 	size_t first, count, cap;
+	database_tried_fn *tried;
+	void *tried_arg;
+	const char *more_columns;
+	bool again;			/* the first attempt is over */
 	size_t leaders;
 	struct clock_mono lease_from;	/* the latest request that was answered was sent then */
 	struct clock_mono last_sent;
@@ -135,6 +139,24 @@ database_sessions(const struct database *db)
 	return db->sessions;
 }
 
+void
+database_tell(struct database *db, database_tried_fn *fn, void *arg, const char *columns_sql)
+{
+	db->tried = fn;
+	db->tried_arg = arg;
+	db->more_columns = columns_sql;
+}
+
+static void
+tell_tried(struct database *db, const struct pg_result *result)
+{
+	bool again = db->again;
+
+	db->again = true;
+	if (db->tried != NULL)
+		db->tried(db->tried_arg, result, again);
+}
+
 static void
 set_state(struct database *db, enum database_state state)
 {
@@ -200,6 +222,8 @@ lost(struct database *db, const char *why)
 	db->leaders = 0;
 	set_state(db, DATABASE_DOWN);
 	loop_timer_set_ms(&db->timer, backoff_next_ms(&db->backoff));
+	if (!was_up)
+		tell_tried(db, NULL);
 	if (was_up)
 		for (struct database_user *user = db->users; user != NULL; user = user->next)
 			user->down(user->arg);
@@ -360,6 +384,7 @@ checked(void *arg, struct pg_result **result, const struct pg_error *error)
 		    " several hosts and target_session_attrs=read-write");
 		return;
 	}
+	tell_tried(db, *result);
 	set_state(db, DATABASE_UP);
 	db->sessions++;
 	backoff_reset(&db->backoff);
@@ -372,12 +397,18 @@ checked(void *arg, struct pg_result **result, const struct pg_error *error)
 static void
 connected(struct database *db)
 {
+	struct buf sql = BUF_INIT;
+
 	if (pg_server_version(db->pg) < SERVER_VERSION_MIN) {
 		lost(db, "the server is too old; PostgreSQL 14 or newer is needed");
 		return;
 	}
 	set_state(db, DATABASE_CHECKING);
-	database_query(db, checked, db, "select pg_is_in_recovery()", 0, NULL);
+	buf_puts(&sql, "select pg_is_in_recovery()");
+	if (db->more_columns != NULL)
+		buf_printf(&sql, ", %s", db->more_columns);
+	database_query(db, checked, db, sql.data, 0, NULL);
+	buf_release(&sql);
 	pg_flush(db->pg);
 }
 

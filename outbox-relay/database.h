@@ -46,6 +46,16 @@ void	database_start(struct database *) ATTR_NONNULL;
 bool	database_is_up(const struct database *) ATTR_NONNULL;
 uint64_t database_sessions(const struct database *) ATTR_NONNULL;	/* how many there were */
 
+/*
+ * Whoever wants to know: called when an attempt to get a session has failed (result NULL), and when
+ * there is one, before the users' up(), with the values of these columns from DATABASE_MORE on.
+ * again: it is not the first attempt. Before database_start().
+ */
+enum { DATABASE_MORE = 1 };
+typedef void database_tried_fn(void *arg, const struct pg_result *, bool again);
+void	database_tell(struct database *, database_tried_fn *, void *arg,
+    const char *columns_sql) ATTR_NONNULL;
+
 /* Only while it is up. Values are copied. fn may be NULL: an error is logged. */
 void	database_query(struct database *, database_fn *, void *arg, const char *sql, int n,
     const char *const *values);

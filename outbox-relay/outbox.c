@@ -282,6 +282,18 @@ oldest_s(const struct outbox *o)
 	return oldest;
 }
 
+/* What grew while there was much to do. */
+static void
+give_back(struct outbox *o)
+{
+	if (o->aggregates.count == 0)
+		table_release(&o->aggregates);
+	if (o->known.count == 0)
+		seq_map_release(&o->known);
+	if (o->keys.by_number.count == 0)
+		outbox_keys_reset(o);
+}
+
 void
 outbox_tick(struct outbox *o)
 {
@@ -292,6 +304,8 @@ outbox_tick(struct outbox *o)
 
 	outbox_publish_tick(o, clock_mono_now());
 	outbox_blocked_tick(o, clock_mono_now());
+	if (outbox_is_quiet(o))
+		give_back(o);
 	if (o->state == OUTBOX_LEADING && ++o->ticks % COUNT_TICKS == 0 &&
 	    !relay_is_draining(o->relay))
 		count(o);

@@ -37,7 +37,7 @@
 enum {
 	OUTBOX_BATCH = 1000,			/* rows of one read, seqs of one delete, at most */
 	OUTBOX_READ_BYTES = 2 * 1024 * 1024,	/* payloads of one read, as stored */
-	OUTBOX_MEMORY_BYTES = 16 * 1024 * 1024,	/* rows in memory, all outboxes together */
+	OUTBOX_MEMORY_BYTES = 12 * 1024 * 1024,	/* rows in memory, all outboxes together */
 	OUTBOX_WINDOW_BYTES = 8 * 1024 * 1024,	/* unconfirmed */
 	OUTBOX_AGGREGATE_ROWS = 64,		/* in memory, of one aggregate */
 	OUTBOX_AGGREGATE_LOW = 16,		/* so few left: catch up */

@@ -19,6 +19,7 @@
 #include "common/stats.h"
 #include "outbox-relay/database.h"
 #include "outbox-relay/outbox_internal.h"
+#include "outbox-relay/servers.h"
 #include "util/amqp_publisher.h"
 #include "util/arena.h"
 #include "util/loop.h"
@@ -35,6 +36,7 @@ struct relay {
 	struct log_complaint broker_complaint;
 	struct database **databases;
 	struct glance **glances;	/* one for each of them */
+	struct servers *servers;
 	size_t database_count;
 	struct outbox **outboxes;
 	size_t outbox_count;
@@ -43,6 +45,7 @@ struct relay {
 	struct loop_timer tick, drain;
 	struct clock_mono drain_until;
 	bool draining, until_empty, stopped;
+	int status;			/* of the program */
 	size_t bytes;				/* of rows in memory */
 	size_t leading;
 	struct arena arena;
@@ -296,9 +299,20 @@ database_for(struct relay *relay, const char *conninfo)
 		relay->databases[i] = database_new(relay->loop, conninfo,
 		    arena_printf(&relay->arena, "pawl-relay %s", relay->config->name));
 		relay->glances[i] = glance_new(relay->databases[i]);
+		servers_add(relay->servers, relay->databases[i]);
 		relay->database_count++;
 	}
 	return i;
+}
+
+static void
+refuse(void *arg, const char *error)
+{
+	struct relay *relay = arg;
+
+	log_error("%s: outboxes: %s", relay->config->file, error);
+	relay->status = EX_CONFIG;
+	loop_stop(relay->loop);
 }
 
 static void
@@ -323,6 +337,7 @@ start_outboxes(struct relay *relay, const struct relay_options *options)
 	relay->databases = arena_array(&relay->arena, config->outbox_count,
 	    sizeof(struct database *));
 	relay->glances = arena_array(&relay->arena, config->outbox_count, sizeof(struct glance *));
+	relay->servers = servers_new(relay->loop, refuse, relay);
 	start_stats(relay, config->outbox_count);
 	for (size_t i = 0; i < config->outbox_count; i++) {
 		const struct config_outbox *outbox = &config->outboxes[i];
@@ -337,8 +352,7 @@ start_outboxes(struct relay *relay, const struct relay_options *options)
 		relay->outboxes[relay->outbox_count++] = outbox_new(relay, outbox,
 		    relay->databases[at], relay->glances[at], relay->publisher, page);
 	}
-	for (size_t i = 0; i < relay->database_count; i++)
-		database_start(relay->databases[i]);
+	servers_start(relay->servers);
 }
 
 static void
@@ -351,6 +365,7 @@ stop(struct relay *relay)
 		database_free(&relay->databases[i]);
 		glance_free(&relay->glances[i]);
 	}
+	servers_free(&relay->servers);
 	amqp_publisher_free(&relay->publisher);
 	loop_timer_stop(&relay->tick);
 	loop_timer_stop(&relay->drain);
@@ -399,5 +414,5 @@ relay_run(const struct config *config, const struct relay_options *options)
 	loop_run(relay.loop);
 	log_info("stopped");
 	stop(&relay);
-	return EX_OK;
+	return relay.status;
 }
