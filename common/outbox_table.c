@@ -105,7 +105,7 @@ outbox_table_init(struct outbox_table *table, const struct config_outbox *config
 	table->content_type = config->content_type != NULL ? config->content_type
 							    : content_type_of(payload);
 	table->advice = advice(table, &map);
-	outbox_sql_make(table, &map, map.sent != NULL && config->retention_ms > 0);
+	outbox_sql_make(table, &map, config);
 	return 0;
 }
 

@@ -50,7 +50,8 @@ connect_to(struct checker *c, const char *conninfo)
 static void
 prepare(struct checker *c, const struct config_outbox *o, const struct outbox_table *table)
 {
-	const char *const statements[] = { table->read, table->fetch, table->erase, table->retire };
+	const char *const statements[] = { table->read, table->fetch, table->erase, table->retire,
+		table->park, table->drop };
 
 	for (size_t i = 0; i < ARRAY_SIZE(statements); i++) {
 		struct pg_result *result = NULL;

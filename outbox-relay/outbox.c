@@ -153,6 +153,7 @@ outbox_work(struct outbox *o)
 	if (o->state == OUTBOX_LEADING) {
 		outbox_publish_work(o, now);
 		outbox_settle_work(o, now);
+		outbox_aside_work(o, now);
 		outbox_floor_work(o, now);
 		outbox_net_work(o, now);
 		outbox_retire_work(o, now);
@@ -286,6 +287,7 @@ outbox_tick(struct outbox *o)
 
 	outbox_publish_tick(o, clock_mono_now());
 	outbox_blocked_tick(o, clock_mono_now());
+	outbox_aside_tick(o);
 	if (o->state == OUTBOX_LEADING && ++o->ticks % COUNT_TICKS == 0 &&
 	    !relay_is_draining(o->relay))
 		count(o);
