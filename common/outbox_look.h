@@ -25,6 +25,7 @@ struct outbox_look_column {
 
 struct outbox_look {
 	const char *table;		/* schema and name, quoted; NULL: there is none */
+	const char *literal;		/* the same as a string of SQL */
 	const char *schema;		/* quoted */
 	const char *lock_key, *oid;
 	char kind; /* pg_class.relkind: 'r' table, 'p' partitioned table, 'v' ... */
@@ -34,6 +35,7 @@ struct outbox_look {
 	bool rows_hidden;		/* row level security is in force for the role */
 	bool deletable;			/* by the role */
 	const char *rules; /* pg_rewrite.ev_type of rules that replace: "2" update, "4" delete */
+	bool rings;			/* has the trigger of a doorbell, and it is on */
 	const char *role;		/* of the session, quoted */
 	const struct outbox_look_column *columns;
 	size_t column_count;

@@ -38,4 +38,5 @@ int	outbox_map_place(struct outbox_map *, const char *key, struct slice name, st
     struct buf *mistakes) ATTR_NONNULL;
 /* outbox_sql.c: the statements of a table whose name and shape are set. retire: with that, too. */
 void	outbox_sql_make(struct outbox_table *, const struct outbox_map *, bool retire) ATTR_NONNULL;
+void	outbox_sql_bell(struct outbox_table *, const struct outbox_map *) ATTR_NONNULL;
 #endif
