@@ -89,6 +89,7 @@ struct config_outbox {
 	unsigned window;			/* unconfirmed at most, 1000 */
 	int64_t max_body_bytes;			/* larger payloads are not published: the broker would close the channel */
 	int64_t poll_min_ms, poll_max_ms;	/* 5, 250 */
+	bool doorbell;				/* sleep behind a lock, so that writers ring; the table has the trigger, one hopes */
 };
 
 struct config {

@@ -262,6 +262,8 @@ const struct config_key config_keys[] = {
 	    .manual = "wait between two looks at the table while events come" },
 	{ "outboxes.*.poll_max", KEY_DURATION, .fallback = "250ms", .min = 1, .max = MINUTE, IN(config_outbox, poll_max_ms),
 	    .manual = "the same when none came for a while" },
+	{ "outboxes.*.doorbell", KEY_BOOL, .fallback = "false", IN(config_outbox, doorbell),
+	    .manual = "be told of the first event after a silence at once, by a trigger on the table" },
 };
 const size_t config_keys_count = ARRAY_SIZE(config_keys);
 

@@ -11,6 +11,7 @@
 /* One row for each column of the table; the first ones are of the table and the same in each. */
 enum {
 	CHECK_NAME,
+	CHECK_LITERAL,
 	CHECK_SCHEMA,
 	CHECK_LOCK_KEY,
 	CHECK_OID,
@@ -21,6 +22,7 @@ enum {
 	CHECK_ROWS_HIDDEN,
 	CHECK_DELETE,
 	CHECK_RULE,
+	CHECK_RINGS,
 	CHECK_ROLE,
 	CHECK_DEAD,
 	CHECK_COLUMN,
@@ -51,7 +53,7 @@ enum {
  * character, which is one character long.
  */
 const char outbox_table_check_sql[] =
-    "select t.quoted, quote_ident(t.nspname),"
+    "select t.quoted, quote_literal(t.quoted), quote_ident(t.nspname),"
     " hashtextextended('pawl.outbox:' || t.nspname || '.' || t.relname, 0)::text,"
     " t.oid::text, t.relkind::text,"
     " t.relkind = 'r' and not exists (select from pg_inherits i"
@@ -62,6 +64,8 @@ const char outbox_table_check_sql[] =
     " has_table_privilege(t.oid, 'delete'),"
     " (select string_agg(w.ev_type::text, '') from pg_rewrite w where w.ev_class = t.oid"
     "  and w.is_instead and w.ev_enabled <> 'D'),"
+    " exists (select from pg_trigger g where g.tgrelid = t.oid and g.tgname = 'pawl_doorbell'"
+    "  and g.tgenabled in ('O', 'A')),"
     " quote_ident(current_user),"
     " (select case when not has_table_privilege(d.oid, 'insert') then 'no right'"
     "   when exists (select from pg_attribute a where a.attrelid = d.oid"
@@ -156,6 +160,7 @@ outbox_look_read(struct outbox_look *look, const struct pg_result *result, struc
 		return 0;
 	*look = (struct outbox_look){
 		.table = arena_strdup(arena, text(result, 0, CHECK_NAME)),
+		.literal = arena_strdup(arena, text(result, 0, CHECK_LITERAL)),
 		.schema = arena_strdup(arena, text(result, 0, CHECK_SCHEMA)),
 		.lock_key = arena_strdup(arena, text(result, 0, CHECK_LOCK_KEY)),
 		.oid = arena_strdup(arena, text(result, 0, CHECK_OID)),
@@ -166,6 +171,7 @@ outbox_look_read(struct outbox_look *look, const struct pg_result *result, struc
 		.rows_hidden = is_true(result, 0, CHECK_ROWS_HIDDEN),
 		.deletable = is_true(result, 0, CHECK_DELETE),
 		.rules = arena_strdup(arena, text(result, 0, CHECK_RULE)),
+		.rings = is_true(result, 0, CHECK_RINGS),
 		.role = arena_strdup(arena, text(result, 0, CHECK_ROLE)),
 		.dead = arena_strdup(arena, text(result, 0, CHECK_DEAD)),
 	};

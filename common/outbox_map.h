@@ -39,4 +39,5 @@ int	outbox_map_place(struct outbox_map *, const char *key, struct slice name, st
 /* outbox_sql.c: the statements of a table whose name and shape are set; those that it needs. */
 void	outbox_sql_make(struct outbox_table *, const struct outbox_map *,
     const struct config_outbox *) ATTR_NONNULL;
+void	outbox_sql_bell(struct outbox_table *, const struct outbox_map *) ATTR_NONNULL;
 #endif

@@ -383,6 +383,21 @@ retire_sql(const struct maker *m)
 	    step, m->key, step, m->key, type, m->key, m->key, name, m->key, name, m->key);
 }
 
+/* As in pawl.doorbell(): sql/001-pawl.sql. "pawl" in ASCII. */
+#define BELL_CLASS "1885435756"
+
+void
+outbox_sql_bell(struct outbox_table *table, const struct outbox_map *map)
+{
+	const char *oid = map->look.oid;
+
+	table->bell = arena_printf(&table->arena, "pawl_%s", oid);
+	table->sleep = arena_printf(&table->arena,
+	    "select pg_try_advisory_lock(" BELL_CLASS ", %s::oid::int4)", oid);
+	table->wake = arena_printf(&table->arena,
+	    "select pg_advisory_unlock(" BELL_CLASS ", %s::oid::int4)", oid);
+}
+
 void
 outbox_sql_make(struct outbox_table *table, const struct outbox_map *map,
     const struct config_outbox *config)

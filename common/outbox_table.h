@@ -93,6 +93,7 @@ struct outbox_table {
 	const char *content_type;	/* by the payload's type, or as configured */
 	struct outbox_template exchange, routing_key, source;
 	const char *advice;		/* what would make it better, for the log; NULL: nothing */
+	const char *bell_advice;	/* trigger and configuration do not go together; NULL: they do */
 
 	/* The statements. rows, bytes: how many at most; largest: payload that is given as text. */
 	/*
@@ -131,6 +132,12 @@ struct outbox_table {
 	 * NULL: nothing is to be deleted
 	 */
 	const char *retire;
+	/*
+	 * The doorbell: what the table's trigger notifies; sleep takes the lock by which the
+	 * trigger knows that it must, and says whether it could; wake gives it back. NULL: there is
+	 * none
+	 */
+	const char *bell, *sleep, *wake;
 };
 #define OUTBOX_TABLE_INIT { .arena = ARENA_INIT }
 struct config_outbox;

@@ -93,6 +93,9 @@ check(struct checker *c, const struct config_outbox *o)
 		if (table.advice != NULL)
 			fprintf(stderr, "%s:%d: outboxes.%s: %s\n", o->file, o->line, o->name,
 			    table.advice);
+		if (table.bell_advice != NULL)
+			fprintf(stderr, "%s:%d: outboxes.%s: %s\n", o->file, o->line, o->name,
+			    table.bell_advice);
 	}
 	pg_result_free(&result);
 	outbox_table_release(&table);

@@ -63,6 +63,12 @@ session_down(void *arg)
 	log_pop(former);
 }
 
+static void
+notified(void *arg, const char *channel)
+{
+	outbox_bell_notified(arg, channel);
+}
+
 struct stats_outbox *
 outbox_stats(struct outbox *o)
 {
@@ -217,7 +223,9 @@ outbox_new(struct relay *relay, const struct config_outbox *config, struct datab
 	backoff_init(&o->check_backoff, 1000, 30000);
 	outbox_publish_init(o);
 	outbox_forget(o);
-	o->user = (struct database_user){ .up = session_up, .down = session_down, .arg = o };
+	o->user = (struct database_user){
+		.up = session_up, .down = session_down, .notified = notified, .arg = o
+	};
 	database_add_user(database, &o->user, config->name);
 	return o;
 }

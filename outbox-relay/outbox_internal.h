@@ -7,6 +7,7 @@
  *   outbox_lead.c     what the table is; the advisory lock
  *   outbox_keys.c     tables without a seq
  *   outbox_read.c     reading ahead, and whose turn it is to read
+ *   outbox_bell.c     sleeping until a writer rings
  *   outbox_catch_up.c reading once more what was let go of
  *   outbox_floor.c    below which seq nothing new can appear
  *   outbox_net.c      making sure of it
@@ -76,6 +77,7 @@ struct outbox_reader {
 	unsigned limit;
 	int64_t interval_ms;
 	struct clock_mono next;		/* when to look ahead again */
+	struct clock_mono last_found;	/* a look ahead found something; 0: none did yet */
 	bool found_nothing;		/* the last look ahead */
 	bool turn;			/* catching up had the last turn */
 	unsigned asked_rows;		/* limit of the read that is under way */
@@ -92,6 +94,13 @@ struct outbox_reader {
 	int64_t sweep_at;		/* their rows before that one have been read */
 	bool swept_last;		/* of catch-up and sweep, the sweep had the last turn */
 	struct log_complaint complaint, full_complaint;
+};
+
+struct outbox_bell {
+	bool asleep;			/* the lock is ours: writers ring */
+	bool rung;			/* since the last look ahead was sent */
+	struct clock_mono next;		/* not before: try to sleep */
+	struct log_complaint complaint;
 };
 
 enum floor_state { FLOOR_IDLE, FLOOR_WAITING, FLOOR_CLEAR };
@@ -229,6 +238,7 @@ struct outbox {
 
 	struct outbox_keys keys;
 	struct outbox_reader reader;
+	struct outbox_bell bell;
 	struct outbox_floor floor;
 	struct outbox_net net;
 	struct outbox_window window;
@@ -334,6 +344,16 @@ outbox_number(struct outbox_number *n, long long value)
 void	outbox_catch_up(struct outbox *, unsigned rows) ATTR_NONNULL;
 /* false: none is due */
 bool	outbox_read_probes(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+
+/* outbox_bell.c */
+void	outbox_bell_listen(struct outbox *) ATTR_NONNULL;	/* it leads */
+void	outbox_bell_resign(struct outbox *) ATTR_NONNULL;	/* it will not any more */
+void	outbox_bell_reset(struct outbox *) ATTR_NONNULL;	/* the session is lost */
+/* a look ahead is about to be sent: sleep first, if it is quiet */
+void	outbox_bell_look(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+/* it found something */
+void	outbox_bell_wake(struct outbox *) ATTR_NONNULL;
+void	outbox_bell_notified(struct outbox *, const char *channel) ATTR_NONNULL;
 
 /* outbox_floor.c */
 void	outbox_floor_reset(struct outbox *) ATTR_NONNULL;

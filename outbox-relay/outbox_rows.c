@@ -288,6 +288,7 @@ outbox_forget(struct outbox *o)
 	outbox_aside_reset(o);
 	outbox_retire_reset(o);
 	outbox_read_reset(o);
+	outbox_bell_reset(o);
 	outbox_floor_reset(o);
 	outbox_net_reset(o);
 	o->trying = false;

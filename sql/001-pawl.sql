@@ -127,3 +127,29 @@ begin
 end
 $emit$;
 comment on function pawl.emit is 'puts an event into pawl.outbox, to be published if and when the transaction commits; returns its id';
+
+-- The doorbell of an outbox, pawl.outbox or any other table: wakes a sleeping pawl-relay, whose configuration says doorbell = true. While it sleeps it has
+-- the advisory lock (1885435756, the table's oid) to itself; an insert that cannot share it rings when its transaction commits. While the relay is
+-- awake nothing is notified, and no function called but the one that tries the lock.
+create function pawl.ring()
+returns trigger
+language plpgsql
+as $ring$
+begin
+	perform pg_catalog.pg_notify('pawl_' || tg_relid, '');
+	return null;
+end
+$ring$;
+comment on function pawl.ring is 'what the trigger pawl_doorbell of a table calls';
+
+create function pawl.doorbell(outbox regclass)
+returns void
+language plpgsql
+as $doorbell$
+begin
+	execute format('create or replace trigger pawl_doorbell after insert on %s for each statement'
+		|| ' when (not pg_catalog.pg_try_advisory_xact_lock_shared(1885435756, %L::pg_catalog.regclass::pg_catalog.int4)) execute function pawl.ring()',
+		outbox, outbox);
+end
+$doorbell$;
+comment on function pawl.doorbell is 'gives a table the trigger that wakes pawl-relay; to take it away: drop trigger pawl_doorbell on TABLE';
