@@ -21,6 +21,7 @@ enum {
 	LEASE_MS = 1000,
 	RETRY_FIRST_MS = 100,
 	RETRY_MOST_MS = 15000,
+	NAME_BYTES = 64,		/* NAMEDATALEN */
 	SERVER_VERSION_MIN = 140000	/* idle_session_timeout */
 };
 
@@ -367,6 +368,17 @@ read_answers(struct database *db)
 	}
 }
 
+static void
+read_notifications(struct database *db)
+{
+	char channel[NAME_BYTES];
+
+	while (pg_notification(db->pg, channel, sizeof(channel)))
+		for (struct database_user *user = db->users; user != NULL; user = user->next)
+			if (user->notified != NULL)
+				user->notified(user->arg, channel);
+}
+
 /* Connecting. */
 
 static void
@@ -456,6 +468,7 @@ pump(struct database *db)
 		return;
 	}
 	read_answers(db);
+	read_notifications(db);
 	resume_watch(db);
 }
 

@@ -178,11 +178,13 @@ glance_look(struct glance *g, struct outbox *asker)
 		return false;
 	if (!is_prepared(g))
 		prepare(g);
+	g->sent = clock_mono_now();
 	for (size_t i = 0; i < g->column_count; i++) {
 		struct outbox *o = g->columns[i].outbox;
 
 		buf_putc(&floors, i == 0 ? '{' : ',');
 		if (o == asker || outbox_is_quiet(o)) {
+			outbox_bell_look(o, g->sent);
 			buf_printf(&floors, "%lld", (long long)o->reader.floor);
 			o->reader.reading = READING_GLANCE;
 			stats_add(&outbox_stats(o)->reads, 1);
@@ -193,7 +195,6 @@ glance_look(struct glance *g, struct outbox *asker)
 	buf_putc(&floors, '}');
 	values[0] = floors.data;
 	g->asking = true;
-	g->sent = clock_mono_now();
 	name_statement(g, name);
 	database_execute(g->database, answered, g, name, 1, values);
 	buf_release(&floors);

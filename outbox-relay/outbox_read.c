@@ -33,7 +33,8 @@ enum {
 	READ_BYTES_LEAST = 64 * 1024,
 	SLOW_MS = 300,		/* a read that takes longer: smaller ones, for the lease's sake */
 	QUICK_MS = 100,		/* shorter: larger ones */
-	FAILED_MS = 1000
+	FAILED_MS = 1000,
+	HOLD_MS = 25		/* the wait between looks in the first seconds of a silence */
 };
 
 static size_t
@@ -184,23 +185,43 @@ take(struct outbox *o, const struct pg_result *result, int from)
 
 /* Ahead. */
 
+/*
+ * The wait after a look that found nothing: it doubles, but not to more than a hundredth of the
+ * silence, or HOLD_MS if that is longer. So an event that comes after a silence is late by one per
+ * cent of it, and a table that was silent for long costs few looks.
+ */
+static int64_t
+longer_wait(const struct outbox *o, struct clock_mono now)
+{
+	const struct outbox_reader *r = &o->reader;
+	int64_t most = clock_ms_between(r->last_found, now) / 100, wait = r->interval_ms * 2;
+
+	if (most < HOLD_MS)
+		most = HOLD_MS;
+	if (wait > most)
+		wait = most;
+	if (o->bell.asleep || wait > o->config->poll_max_ms)
+		wait = o->config->poll_max_ms;
+	return wait < o->config->poll_min_ms ? o->config->poll_min_ms : wait;
+}
+
 static void
 schedule(struct outbox *o, int rows, bool again)
 {
 	struct outbox_reader *r = &o->reader;
+	struct clock_mono now = clock_mono_now();
 
-	if (again || (rows > 0 && (unsigned)rows >= r->asked_rows)) {
+	if (again || !r->found_nothing) {
 		r->interval_ms = o->config->poll_min_ms;
-		r->next = r->started;
-		return;
+		r->last_found = now;
+		outbox_bell_wake(o);
+	} else {
+		r->interval_ms = longer_wait(o, now);
 	}
-	if (rows > 0)
-		r->interval_ms = o->config->poll_min_ms;
+	if (again || o->bell.rung || (rows > 0 && (unsigned)rows >= r->asked_rows))
+		r->next = r->started;
 	else
-		r->interval_ms = r->interval_ms * 2 > o->config->poll_max_ms
-		    ? o->config->poll_max_ms
-		    : r->interval_ms * 2;
-	r->next = clock_mono_after_ms(clock_mono_now(), r->interval_ms);
+		r->next = clock_mono_after_ms(now, r->interval_ms);
 }
 
 /* The last row that is ahead; those that are due come after it. 0: none. */
@@ -411,6 +432,7 @@ look_ahead(struct outbox *o, unsigned rows)
 	struct outbox_number n[5];
 	const char *values[6];
 
+	outbox_bell_look(o, clock_mono_now());
 	outbox_read_begin(o, READING_AHEAD);
 	r->look = false;
 	r->asked_rows = rows;
@@ -454,20 +476,25 @@ may_look_ahead(struct outbox *o, struct clock_mono now)
 bool
 outbox_is_quiet(const struct outbox *o)
 {
+	int64_t often = o->config->poll_max_ms < HOLD_MS ? o->config->poll_max_ms : HOLD_MS;
+
 	return outbox_is_empty(o) && o->settling.kept.count == 0 && !o->reader.look &&
-	    o->reader.interval_ms >= o->config->poll_max_ms && !outbox_floor_is_clear(o);
+	    !o->bell.rung && o->reader.interval_ms >= often && !outbox_floor_is_clear(o);
 }
 
 void
 outbox_glanced(struct outbox *o, bool something)
 {
 	struct outbox_reader *r = &o->reader;
+	struct clock_mono now = clock_mono_now();
 
 	if (r->reading != READING_GLANCE)
 		return;		/* not asked about, or the lead was given up meanwhile */
 	r->reading = READING_NOTHING;
-	r->look = something;
-	r->next = clock_mono_after_ms(clock_mono_now(), something ? 0 : o->config->poll_max_ms);
+	r->look = something || o->bell.rung;
+	if (!r->look)
+		r->interval_ms = longer_wait(o, now);
+	r->next = clock_mono_after_ms(now, r->look ? 0 : r->interval_ms);
 	outbox_wake(o);
 }
 
@@ -520,5 +547,6 @@ outbox_read_start(struct outbox *o)
 	r->row_bytes = ROW_BYTES_FIRST;
 	r->read_bytes = OUTBOX_READ_BYTES;
 	r->interval_ms = o->config->poll_min_ms;
+	r->last_found = (struct clock_mono){ 0 };
 	r->next = clock_mono_now();
 }
