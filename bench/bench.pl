@@ -9,11 +9,14 @@
 use strict;
 use warnings;
 use File::Temp ();
+use FindBin;
+use lib $FindBin::Bin;
 use IO::Handle;
 use JSON::PP ();
 use List::Util qw(max min);
 use POSIX ();
 use Time::HiRes qw(time);
+use Latency;
 use Pawl::Postgres;
 use Pawl::Process;
 use Pawl::Program;
@@ -536,12 +539,16 @@ print_table('handlers, messages per second', \@handlers, qw(worker-sql));
 print_table('relays, rows per second', \@relays, qw(loop row));
 print_table('relays later on, rows per second', \@lasting, qw(relay-plain));
 print_endurance();
+my %own = (postgres => $postgres, vhost => $vhost, build => $build, tmp => "$tmp", quick => $quick, start => \&start, write_file => \&write_file);
+my $latency = 'relay-latency' =~ /$only/ ? Latency::relay(%own) : undef;
+my $writers = 'relay-writers' =~ /$only/ ? Latency::writers(%own) : undef;
 mkdir("$build/bench");
 open(my $out, '>', "$build/bench/out.json") or die "could not write $build/bench/out.json: $!\n";
 print $out JSON::PP->new->utf8->canonical->pretty->encode({
 	machine => $machine, rounds => $rounds, quick => $quick ? JSON::PP::true : JSON::PP::false, body_bytes => $body_bytes, aggregates => $aggregates,
 	consumers => results(\@consumers, qw(bare textbook)), handlers => results(\@handlers, 'worker-sql'), relays => results(\@relays, qw(loop row)),
 	lasting => results(\@lasting, 'relay-plain'), gone => $gone, endurance => $endurance,
+	latency => $latency, writers => $writers,
 });
 close($out) or die "could not write $build/bench/out.json: $!\n";
 print "\nall figures: bench/out.json\n";

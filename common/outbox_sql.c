@@ -246,24 +246,97 @@ by_seq(const struct maker *m)
 	    m->map->look.oid);
 }
 
-static void
-erase(const struct maker *m)
+static const char *
+erase_sql(const struct maker *m)
 {
 	const struct outbox_look_column *sent = m->map->sent;
 
+	if (sent == NULL)
+		return arena_printf(m->arena, "delete from %s as o where %s = %s", m->table->name,
+		    m->key, m->keys);
+	return arena_printf(m->arena, "update %s as o set %s = %s where %s = %s%s", m->table->name,
+	    quoted(sent),
+	    strcmp(sent->base, "bool") == 0 ? "true"
+		: strcmp(sent->base, "timestamp") == 0
+		? "clock_timestamp() at time zone 'UTC'"
+		: "clock_timestamp()",
+	    m->key, m->keys, m->unsent);
+}
+
+/* In one statement: an event is in the one table or in the other. */
+static const char *
+park_sql(const struct maker *m)
+{
+	const struct outbox_look_column *created = m->map->role[OUTBOX_CREATED];
+	const char *when = "null::timestamptz";
+
+	if (created != NULL && strcmp(created->base, "timestamptz") == 0)
+		when = arena_printf(m->arena, "o.%s", quoted(created));
+	else if (created != NULL && strcmp(created->base, "timestamp") == 0)
+		when = arena_printf(m->arena, "o.%s at time zone 'UTC'", quoted(created));
+	return arena_printf(m->arena,
+	    "with why as materialized (select * from unnest($1::text[], $2::text[], $3::text[])"
+	    "  as why(key, reason, text)),"
+	    " o as (%s returning o.*),"
+	    " dead as (insert into pawl.outbox_dead (outbox, event, aggregatetype, aggregateid,"
+	    "  type, created_at, reason, text, original)"
+	    "  select $4::text, %s::text, %s, %s, %s, %s, why.reason, why.text, row_to_json(o.*)"
+	    "  from o join why on why.key = %s::text order by %s)"
+	    " select %s::text from o",
+	    erase_sql(m), m->key, text_or_null(m, OUTBOX_AGGREGATE_TYPE),
+	    text_or_null(m, OUTBOX_AGGREGATE_ID), text_or_null(m, OUTBOX_TYPE), when, m->key,
+	    m->order, m->key);
+}
+
+/*
+ * A number that the table draws is drawn afresh: the event takes its place behind those that went
+ * meanwhile, where the relay looks for new ones. A row that was marked is there still, or was
+ * deleted as its retention was over: it is what it was, and not marked.
+ */
+static const char *
+unpark_sql(const struct maker *m)
+{
+	const struct outbox_look *look = &m->map->look;
+	const struct outbox_look_column *sent = m->map->sent;
+	const char *columns = "", *values = "", *comma = "", *conflict = "";
+	const char *unsent = sent != NULL && strcmp(sent->base, "bool") == 0 ? "false" : "null";
+
+	for (size_t i = 0; i < look->column_count; i++) {
+		const struct outbox_look_column *c = &look->columns[i];
+
+		if (c->generated || (c->identity && sent == NULL))
+			continue;
+		columns = arena_printf(m->arena, "%s%s%s", columns, comma, quoted(c));
+		values = c == sent
+		    ? arena_printf(m->arena, "%s%s%s", values, comma, unsent)
+		    : arena_printf(m->arena, "%s%so.%s", values, comma, quoted(c));
+		comma = ", ";
+	}
+	if (sent != NULL)
+		conflict = arena_printf(m->arena, " on conflict (%s) do update set %s = %s",
+		    quoted(m->map->role[m->map->keyed ? OUTBOX_ID : OUTBOX_SEQ]), quoted(sent),
+		    unsent);
+	return arena_printf(m->arena,
+	    "with dead as (delete from pawl.outbox_dead where outbox = $1"
+	    "  and number = any($2::int8[]) returning number, original)"
+	    " insert into %s as t (%s)%s select %s from dead,"
+	    " lateral json_populate_record(null::%s, dead.original) as o order by dead.number%s",
+	    m->table->name, columns, sent == NULL ? "" : " overriding system value", values,
+	    m->table->name, conflict);
+}
+
+static void
+erase(const struct maker *m, const struct config_outbox *config)
+{
+	if (config->unroutable == POLICY_PARK || config->refused == POLICY_PARK)
+		m->table->park = park_sql(m);
+	if (config->unroutable == POLICY_DROP)
+		m->table->drop = arena_printf(m->arena, "%s returning %s::text", erase_sql(m),
+		    m->key);
+	m->table->unpark = unpark_sql(m);
 	m->table->remain = arena_printf(m->arena, "select %s::text from %s as o where %s = %s%s",
 	    m->key, m->table->name, m->key, m->keys, m->unsent);
-	if (sent == NULL)
-		m->table->erase = arena_printf(m->arena, "delete from %s as o where %s = %s",
-		    m->table->name, m->key, m->keys);
-	else
-		m->table->erase = arena_printf(m->arena,
-		    "update %s as o set %s = %s where %s = %s%s", m->table->name, quoted(sent),
-		    strcmp(sent->base, "bool") == 0 ? "true"
-			: strcmp(sent->base, "timestamp") == 0
-			? "clock_timestamp() at time zone 'UTC'"
-			: "clock_timestamp()",
-		    m->key, m->keys, m->unsent);
+	m->table->erase = erase_sql(m);
 }
 
 static const char *
@@ -314,8 +387,24 @@ retire_sql(const struct maker *m)
 	    step, m->key, step, m->key, type, m->key, m->key, name, m->key, name, m->key);
 }
 
+/* As in pawl.doorbell(): sql/001-pawl.sql. "pawl" in ASCII. */
+#define BELL_CLASS "1885435756"
+
 void
-outbox_sql_make(struct outbox_table *table, const struct outbox_map *map, bool retire)
+outbox_sql_bell(struct outbox_table *table, const struct outbox_map *map)
+{
+	const char *oid = map->look.oid;
+
+	table->bell = arena_printf(&table->arena, "pawl_%s", oid);
+	table->sleep = arena_printf(&table->arena,
+	    "select pg_try_advisory_lock(" BELL_CLASS ", %s::oid::int4)", oid);
+	table->wake = arena_printf(&table->arena,
+	    "select pg_advisory_unlock(" BELL_CLASS ", %s::oid::int4)", oid);
+}
+
+void
+outbox_sql_make(struct outbox_table *table, const struct outbox_map *map,
+    const struct config_outbox *config)
 {
 	struct maker m = { .table = table, .map = map, .arena = &table->arena }, by_key;
 	const struct outbox_look_column *key = map->role[map->keyed ? OUTBOX_ID : OUTBOX_SEQ];
@@ -341,8 +430,8 @@ outbox_sql_make(struct outbox_table *table, const struct outbox_map *map, bool r
 	    arena_printf(m.arena, "%s order by %s limit $2::int8",
 		limited_sql(&by_key, "%s = %s", m.key, m.keys), m.order),
 	    "$3", "$4", "count(*) over ()");
-	erase(&by_key);
-	if (retire)
+	erase(&by_key, config);
+	if (map->sent != NULL && config->retention_ms > 0)
 		table->retire = retire_sql(&m);
 	if (!map->keyed) {
 		by_seq(&m);

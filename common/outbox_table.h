@@ -95,6 +95,7 @@ struct outbox_table {
 	const char *content_type;	/* by the payload's type, or as configured */
 	struct outbox_template exchange, routing_key, source;
 	const char *advice;		/* what would make it better, for the log; NULL: nothing */
+	const char *bell_advice;	/* trigger and configuration do not go together; NULL: they do */
 
 	/* The statements. rows, bytes: how many at most; largest: payload that is given as text. */
 	/*
@@ -112,6 +113,14 @@ struct outbox_table {
 	 */
 	const char *sweep, *catch_up;
 	const char *erase;		/* or mark; $1 seqs int8[] (keyed: ids text[]) */
+	/*
+	 * The same of events that cannot be published. $1 seqs (ids), $2 reasons text[], $3 texts
+	 * text[], in the same order, $4 the outbox: into pawl.outbox_dead. Each gives the seqs
+	 * (ids) of those that were still there. NULL: nothing is to be parked, or dropped
+	 */
+	const char *park, *drop;
+	/* $1 the outbox, $2 numbers int8[] in pawl.outbox_dead: back into the table, for pawlctl */
+	const char *unpark;
 	const char *remain; /* of these: the seqs (ids) that are still to be published */
 	/*
 	 * Transactions that may be writing: their virtual ids and, if they have one yet, their
@@ -129,6 +138,12 @@ struct outbox_table {
 	 * NULL: nothing is to be deleted
 	 */
 	const char *retire;
+	/*
+	 * The doorbell: what the table's trigger notifies; sleep takes the lock by which the
+	 * trigger knows that it must, and says whether it could; wake gives it back. NULL: there is
+	 * none
+	 */
+	const char *bell, *sleep, *wake;
 };
 #define OUTBOX_TABLE_INIT { .arena = ARENA_INIT }
 struct config_outbox;

@@ -50,7 +50,8 @@ connect_to(struct checker *c, const char *conninfo)
 static void
 prepare(struct checker *c, const struct config_outbox *o, const struct outbox_table *table)
 {
-	const char *const statements[] = { table->read, table->fetch, table->erase, table->retire };
+	const char *const statements[] = { table->read, table->fetch, table->erase, table->retire,
+		table->park, table->drop };
 
 	for (size_t i = 0; i < ARRAY_SIZE(statements); i++) {
 		struct pg_result *result = NULL;
@@ -92,6 +93,9 @@ check(struct checker *c, const struct config_outbox *o)
 		if (table.advice != NULL)
 			fprintf(stderr, "%s:%d: outboxes.%s: %s\n", o->file, o->line, o->name,
 			    table.advice);
+		if (table.bell_advice != NULL)
+			fprintf(stderr, "%s:%d: outboxes.%s: %s\n", o->file, o->line, o->name,
+			    table.bell_advice);
 	}
 	pg_result_free(&result);
 	outbox_table_release(&table);

@@ -20,6 +20,7 @@ enum {
 	LEASE_MS = 1000,
 	RETRY_FIRST_MS = 100,
 	RETRY_MOST_MS = 15000,
+	NAME_BYTES = 64,		/* NAMEDATALEN */
 	SERVER_VERSION_MIN = 140000	/* idle_session_timeout */
 };
 
@@ -338,6 +339,16 @@ read_answers(struct database *db)
 	}
 }
 
+static void
+read_notifications(struct database *db)
+{
+	char channel[NAME_BYTES];
+
+	while (pg_notification(db->pg, channel, sizeof(channel)))
+		for (struct database_user *user = db->users; user != NULL; user = user->next)
+			user->notified(user->arg, channel);
+}
+
 /* Connecting. */
 
 static void
@@ -405,6 +416,7 @@ pump(struct database *db)
 			connected(db);
 	} else {
 		read_answers(db);
+		read_notifications(db);
 	}
 	resume_watch(db);
 }

@@ -23,6 +23,8 @@ struct database;
 struct database_user {			/* embedded in its owner */
 	void (*up)(void *arg);		/* a new session: nothing is prepared, no lock is held */
 	void (*down)(void *arg);	/* it is lost */
+	/* the session listens to a channel, and somebody notified it; called for each user */
+	void (*notified)(void *arg, const char *channel);
 	void *arg;
 	struct database_user *next;
 };

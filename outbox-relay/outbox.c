@@ -63,6 +63,12 @@ session_down(void *arg)
 	log_pop(former);
 }
 
+static void
+notified(void *arg, const char *channel)
+{
+	outbox_bell_notified(arg, channel);
+}
+
 struct stats_outbox *
 outbox_stats(struct outbox *o)
 {
@@ -153,6 +159,7 @@ outbox_work(struct outbox *o)
 	if (o->state == OUTBOX_LEADING) {
 		outbox_publish_work(o, now);
 		outbox_settle_work(o, now);
+		outbox_aside_work(o, now);
 		outbox_floor_work(o, now);
 		outbox_net_work(o, now);
 		outbox_retire_work(o, now);
@@ -216,7 +223,9 @@ outbox_new(struct relay *relay, const struct config_outbox *config, struct datab
 	backoff_init(&o->check_backoff, 1000, 30000);
 	outbox_publish_init(o);
 	outbox_forget(o);
-	o->user = (struct database_user){ .up = session_up, .down = session_down, .arg = o };
+	o->user = (struct database_user){
+		.up = session_up, .down = session_down, .notified = notified, .arg = o
+	};
 	database_add_user(database, &o->user, config->name);
 	return o;
 }
@@ -286,6 +295,7 @@ outbox_tick(struct outbox *o)
 
 	outbox_publish_tick(o, clock_mono_now());
 	outbox_blocked_tick(o, clock_mono_now());
+	outbox_aside_tick(o);
 	if (o->state == OUTBOX_LEADING && ++o->ticks % COUNT_TICKS == 0 &&
 	    !relay_is_draining(o->relay))
 		count(o);

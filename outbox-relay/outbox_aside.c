@@ -1,267 +1,220 @@
 /*
- * outbox_aside.c - ranges below the floor into which long transactions may still commit rows.
+ * outbox_aside.c - rows that cannot be published and, as the configuration says, shall not wait:
+ * they are parked, which puts them into pawl.outbox_dead, or dropped.
  *
- * While a transaction runs that may have a row at or below the floor's candidate, the floor cannot
- * rise, and each look ahead would walk over all rows that have gone through since; it is that
- * transaction, too, that keeps the dead ones from being removed. So a candidate that has waited for
- * long is made the floor nevertheless, and what it has passed is set aside, together with the
- * transactions that it waited for. No look reads there again until the snapshot of one shows that
- * one of those has ended. Then nothing of that look is taken; first all ranges that are set aside
- * with that transaction are read once more, the lowest first, in steps. So a transaction costs one
- * reading of what went through while it ran, and not one with each look.
+ * The aggregate goes on only when the server has answered. If it went on before and this relay died
+ * then, the next one could publish the row after all, behind its successors.
  *
- * Why no row is lost: outbox_floor.c has the proof that only these transactions can have rows there
- * that have not been seen. A step is begun after a snapshot has shown that the transaction has
- * ended, so it shows all of its rows. A transaction is struck off the range when the last step is
- * done; who ends meanwhile is struck off next time.
- *
- * Why the order within an aggregate holds: let a be a row in a range that was not seen yet, so of a
- * transaction T of that range, and b one behind it in its aggregate. Whoever shows b shows that T
- * has ended, because b is T's own, or its writer got the aggregate's lock only then. If it is a look
- * ahead that shows b, T's ranges are read first. If it is a step, b is in a range itself, thus T's
- * own (another writer would have drawn its number after T's end, and T had not ended when a range
- * of its was set aside); if a is in that step, too, it is in front of b; else T ended when the
- * step that should have shown a was over. But then b's step is the first to show that T has ended,
- * and none of it is taken either: all begins at the lowest of T's ranges. Other readings take only
- * rows that have been seen before (outbox_catch_up.c).
- *
- * A transaction is known by its number, which it keeps when it is prepared, and which pg_locks and
- * snapshots have in common; of one with subtransactions it is the outermost one's. Who has none yet
- * cannot be found in a snapshot: then nothing is set aside.
- *
- * All of it is in memory only: a leader begins at the first row of the table, with all that its
- * snapshot shows.
+ * A missing exchange is no reason: nothing at all could be published, so everything would go.
  */
 #include "outbox-relay/outbox_internal.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include <assert.h>
 
-enum { STEP_FIRST = 16384, STEP_LEAST = 1024, QUICK_MS = 5, SLOW_MS = 20 };
-#define STEP_MOST (INT64_C(1) << 60)
+#include "util/arena.h"
+#include "util/pg.h"
 
-/* Numbers of transactions are told apart by 32 bits, as long as they run. */
-int64_t
-outbox_aside_xid(const char *text)
+enum { RETRY_FIRST_MS = 500, RETRY_MOST_MS = 30000, CALM_MS = 20000 };
+
+enum config_policy
+outbox_policy(const struct outbox *o, enum block_reason reason)
 {
-	return (int64_t)(uint32_t)strtoull(text, NULL, 10);
-}
-
-/* "xmin:xmax:xip,xip...": those under way are the ones listed and those from xmax on. */
-void
-outbox_snapshot_parse(struct outbox_snapshot *s, const char *text)
-{
-	const char *at = strchr(text, ':');
-
-	s->running.count = 0;
-	s->next = at == NULL ? 0 : (uint32_t)outbox_aside_xid(at + 1);
-	at = at == NULL ? NULL : strchr(at + 1, ':');
-	while (at != NULL && at[1] != '\0') {
-		seq_list_add(&s->running, outbox_aside_xid(at + 1));
-		at = strchr(at + 1, ',');
+	switch (reason) {
+	case BLOCK_UNROUTABLE:
+		return o->config->unroutable;
+	case BLOCK_PRECONDITION:
+	case BLOCK_REFUSED:
+		return o->config->refused;
+	case BLOCK_NO_EXCHANGE:
+	case BLOCK_NACKED:
+	case BLOCK_REASONS:
+		break;
 	}
-	seq_list_sort(&s->running);
-}
-
-static bool
-is_running(const struct outbox_snapshot *s, int64_t xid)
-{
-	return (int32_t)((uint32_t)xid - s->next) >= 0 || seq_list_has(&s->running, xid);
+	return POLICY_HOLD;
 }
 
 void
-outbox_snapshot_strike_ended(const struct outbox_snapshot *s, struct seq_list *xids)
+outbox_put_aside(struct outbox *o, struct row *row, enum block_reason reason, const char *why)
 {
-	size_t kept = 0;
+	struct outbox_aside *a = &o->aside;
 
-	for (size_t i = 0; i < xids->count; i++)
-		if (is_running(s, xids->items[i]))
-			xids->items[kept++] = xids->items[i];
-	xids->count = kept;
-}
-
-static void
-release(struct outbox_aside *range)
-{
-	seq_list_release(&range->writers);
-	seq_list_release(&range->ended);
-}
-
-static void
-remove_range(struct outbox_asides *a, size_t i)
-{
-	release(&a->ranges[i]);
-	a->count--;
-	memmove(&a->ranges[i], &a->ranges[i + 1], (a->count - i) * sizeof(a->ranges[0]));
-}
-
-static void
-add_writers(struct outbox_aside *range, const struct seq_list *writers)
-{
-	for (size_t i = 0; i < writers->count; i++)
-		if (!seq_list_has(&range->writers, writers->items[i])) {
-			seq_list_add(&range->writers, writers->items[i]);
-			seq_list_sort(&range->writers);
-		}
-}
-
-static bool
-same_writers(const struct outbox_aside *x, const struct outbox_aside *y)
-{
-	return x->ended.count == 0 && y->ended.count == 0 && x->writers.count == y->writers.count &&
-	    memcmp(x->writers.items, y->writers.items,
-		x->writers.count * sizeof(x->writers.items[0])) == 0;
-}
-
-/* Ranges without writers go; neighbours with the same ones become one. */
-static void
-tidy(struct outbox_asides *a)
-{
-	for (size_t i = 0; i < a->count;) {
-		struct outbox_aside *range = &a->ranges[i], *next = range + 1;
-
-		if (range->writers.count == 0) {
-			remove_range(a, i);
-		} else if (i + 1 < a->count && range->to == next->from &&
-		    same_writers(range, next)) {
-			range->to = next->to;
-			remove_range(a, i + 1);
-		} else {
-			i++;
-		}
+	if (a->count == a->cap) {
+		a->cap = a->cap == 0 ? 16 : a->cap * 2;
+		a->items = xrealloc(a->items, a->cap * sizeof(*a->items));
 	}
+	row->state = ROW_ASIDE;
+	a->items[a->count++] = (struct aside){ row, reason, xstrdup(why) };
+	outbox_wake(o);
 }
 
-/* When there are too many ranges the last one grows. */
-void
-outbox_aside_add(struct outbox *o, int64_t from, int64_t to, const struct seq_list *writers)
+static void
+try_again(struct outbox *o, const struct pg_error *error)
 {
-	struct outbox_asides *a = &o->asides;
+	struct outbox_aside *a = &o->aside;
 
-	if (writers->count == 0)
+	log_complain(&a->complaint, LOG_LEVEL_WARNING, "could not %s %zu events that cannot be"
+	    " published, trying again: %s", a->policy == POLICY_PARK ? "park" : "drop", a->asked,
+	    error->text);
+	/* If it is about one row, that one does not keep the others. */
+	a->most = 1;
+	if (a->asked == 1) {
+		struct aside first = a->items[0];
+
+		memmove(a->items, a->items + 1, (a->count - 1) * sizeof(first));
+		a->items[a->count - 1] = first;
+	}
+	a->asked = 0;
+	a->retry = clock_mono_after_ms(clock_mono_now(), backoff_next_ms(&a->backoff));
+	if (error->class == PG_CLASS_STATEMENT)
+		outbox_lead_again(o, error->text);
+}
+
+static void
+say(struct outbox *o, const struct aside *item)
+{
+	bool parked = o->aside.policy == POLICY_PARK;
+	char name[OUTBOX_EVENT_NAME];
+
+	outbox_name_event(o, item->row->seq, name);
+	o->aside.said = clock_mono_now();
+	log_complain(&o->aside.news, LOG_LEVEL_WARNING, "%s was %s: %s%s", name,
+	    parked ? "put into pawl.outbox_dead" : "dropped", item->why,
+	    parked ? "; see pawlctl outbox list --dead" : "");
+	stats_add(parked ? &outbox_stats(o)->parked : &outbox_stats(o)->dropped, 1);
+}
+
+/*
+ * Of a row that was not there somebody else has deleted it, or the table keeps it: it is settled
+ * like one that was published, which finds that out.
+ */
+static void
+settle(struct outbox *o, const struct aside *item, const struct seq_list *gone)
+{
+	struct row *row = item->row;
+
+	if (seq_list_has(gone, row->seq)) {
+		say(o, item);
+		seq_map_remove(&o->known, row->seq);
+		outbox_forget_key(o, row->seq);
+	} else {
+		seq_map_put(&o->known, row->seq, CONFIRMED);
+		seq_list_add(&o->settling.confirmed, row->seq);
+	}
+	outbox_pop_row(o, &row);
+}
+
+static void
+answered(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	struct outbox_aside *a = &o->aside;
+	const struct log_context *former = log_push(&o->context);
+	struct seq_list gone = { NULL, 0, 0 };
+	struct aside *items = a->items;
+	size_t asked = a->asked, count = a->count;
+
+	if (error != NULL) {
+		try_again(o, error);
+		goto out;
+	}
+	backoff_reset(&a->backoff);
+	a->most = OUTBOX_BATCH;
+	log_recovered(&a->complaint, "events that cannot be published are put aside again");
+	for (int i = 0; i < pg_rows(*result); i++)
+		if (pg_value(*result, i, 0) != NULL)
+			seq_list_add(&gone, outbox_seq_of(o, pg_value(*result, i, 0)));
+	seq_list_sort(&gone);
+	for (size_t i = 0; i < asked; i++) {
+		settle(o, &items[i], &gone);
+		free(items[i].why);
+	}
+	assert(a->count == count);
+	memmove(items, items + asked, (count - asked) * sizeof(*items));
+	a->count = count - asked;
+	a->asked = 0;
+	seq_list_release(&gone);
+out:
+	outbox_wake(o);
+	log_pop(former);
+}
+
+/* Those of the first one's policy come first, else in the order in which they are. */
+static size_t
+gather(struct outbox *o)
+{
+	struct outbox_aside *a = &o->aside;
+	size_t count = 0;
+
+	a->policy = outbox_policy(o, a->items[0].reason);
+	for (size_t i = 0; i < a->count && count < a->most; i++) {
+		struct aside item = a->items[i];
+
+		if (outbox_policy(o, item.reason) != a->policy)
+			continue;
+		memmove(a->items + count + 1, a->items + count, (i - count) * sizeof(item));
+		a->items[count++] = item;
+	}
+	return count;
+}
+
+void
+outbox_aside_work(struct outbox *o, struct clock_mono now)
+{
+	struct outbox_aside *a = &o->aside;
+	struct buf keys = BUF_INIT, reasons = BUF_INIT, whys = BUF_INIT, key = BUF_INIT;
+	const char *values[4];
+
+	if (a->count == 0 || a->asked > 0)
 		return;
-	if (a->count < ARRAY_SIZE(a->ranges))
-		a->ranges[a->count++] = (struct outbox_aside){ .from = from };
-	a->ranges[a->count - 1].to = to;
-	add_writers(&a->ranges[a->count - 1], writers);
-	tidy(a);
-	log_debug("set aside up to %lld, for %zu transactions; %zu ranges", (long long)to,
-	    writers->count, a->count);
-}
-
-bool
-outbox_aside_has_writers(const struct outbox *o, const struct seq_list *writers)
-{
-	const struct outbox_asides *a = &o->asides;
-
-	for (size_t i = 0; i < writers->count; i++) {
-		size_t at = 0;
-
-		while (at < a->count && !seq_list_has(&a->ranges[at].writers, writers->items[i]))
-			at++;
-		if (at == a->count)
-			return false;
-	}
-	return true;
-}
-
-/* Those of a range that have ended by now: true if there are any who had not. */
-static bool
-note_ended(struct outbox_aside *range, const struct outbox_snapshot *snapshot)
-{
-	size_t before = range->ended.count;
-
-	for (size_t i = 0; i < range->writers.count; i++) {
-		int64_t xid = range->writers.items[i];
-
-		if (!is_running(snapshot, xid) && !seq_list_has(&range->ended, xid)) {
-			seq_list_add(&range->ended, xid);
-			seq_list_sort(&range->ended);
-		}
-	}
-	return range->ended.count > before;
-}
-
-bool
-outbox_aside_ended(struct outbox *o, const struct outbox_snapshot *snapshot)
-{
-	struct outbox_asides *a = &o->asides;
-	bool any = false;
-
-	for (size_t i = 0; i < a->count; i++)
-		if (note_ended(&a->ranges[i], snapshot))
-			any = true;
-	if (any)
-		a->at = INT64_MIN;
-	return any;
-}
-
-static struct outbox_aside *
-range_to_read(struct outbox_asides *a)
-{
-	for (size_t i = 0; i < a->count; i++)
-		if (a->ranges[i].ended.count > 0)
-			return &a->ranges[i];
-	return NULL;
-}
-
-bool
-outbox_aside_step(struct outbox *o, int64_t *from, int64_t *to)
-{
-	struct outbox_asides *a = &o->asides;
-	const struct outbox_aside *range = range_to_read(a);
-	int64_t first;
-
-	if (range == NULL)
-		return false;
-	if (a->step == 0)
-		a->step = STEP_FIRST;
-	if (a->at < range->from)
-		a->at = range->from;
-	first = a->at < 0 ? 0 : a->at;		/* the first range begins at INT64_MIN */
-	*from = a->at;
-	*to = first >= range->to || a->step > range->to - first ? range->to : first + a->step;
-	return true;
-}
-
-void
-outbox_aside_stepped(struct outbox *o, int64_t to, int64_t ms)
-{
-	struct outbox_asides *a = &o->asides;
-	struct outbox_aside *range = range_to_read(a);
-	size_t kept = 0;
-
-	if (range == NULL)
-		return;			/* the floor was lowered meanwhile */
-	if (ms <= QUICK_MS && a->step < STEP_MOST)
-		a->step *= 2;
-	else if (ms > SLOW_MS && a->step > STEP_LEAST)
-		a->step /= 2;
-	a->at = to;
-	if (to < range->to)
+	if (a->retry.ns > now.ns) {
+		outbox_due(o, now, a->retry);
 		return;
-	for (size_t i = 0; i < range->writers.count; i++)
-		if (!seq_list_has(&range->ended, range->writers.items[i]))
-			range->writers.items[kept++] = range->writers.items[i];
-	range->writers.count = kept;
-	range->ended.count = 0;
-	if (range_to_read(a) == NULL)
-		tidy(a);
+	}
+	a->asked = gather(o);
+	for (size_t i = 0; i < a->asked; i++) {
+		buf_clear(&key);
+		outbox_key_text(o, a->items[i].row->seq, &key);
+		outbox_add_text(&keys, (struct slice){ key.data, key.len });
+		outbox_add_text(&reasons, slice_of(outbox_reason(a->items[i].reason)));
+		outbox_add_text(&whys, slice_of(a->items[i].why));
+	}
+	outbox_end_list(&keys);
+	outbox_end_list(&reasons);
+	outbox_end_list(&whys);
+	values[0] = keys.data;
+	values[1] = reasons.data;
+	values[2] = whys.data;
+	values[3] = o->config->name;
+	if (a->policy == POLICY_PARK)
+		outbox_execute(o, answered, "park", 4, values);
+	else
+		outbox_execute(o, answered, "drop", 1, values);
+	buf_release(&keys);
+	buf_release(&reasons);
+	buf_release(&whys);
+	buf_release(&key);
 }
 
-int64_t
-outbox_aside_lowest(const struct outbox *o)
+/* A new one after a while of silence is said at once. */
+void
+outbox_aside_tick(struct outbox *o)
 {
-	return o->asides.count > 0 ? o->asides.ranges[0].from : o->reader.floor;
+	if (clock_ms_between(o->aside.said, clock_mono_now()) > CALM_MS)
+		o->aside.news = (struct log_complaint){ .interval_ms = 0 };
 }
 
+/* The rows themselves are gone already. */
 void
 outbox_aside_reset(struct outbox *o)
 {
-	struct outbox_asides *a = &o->asides;
+	struct outbox_aside *a = &o->aside;
 
-	while (a->count > 0)
-		release(&a->ranges[--a->count]);
-	a->at = INT64_MIN;
-	a->step = 0;
+	for (size_t i = 0; i < a->count; i++)
+		free(a->items[i].why);
+	free(a->items);
+	a->items = NULL;
+	a->count = a->cap = a->asked = 0;
+	a->most = OUTBOX_BATCH;
+	a->retry = (struct clock_mono){ 0 };
+	backoff_init(&a->backoff, RETRY_FIRST_MS, RETRY_MOST_MS);
 }

@@ -10,7 +10,7 @@
  * read. When all of those have ended (a transaction's rows are visible before its locks go), one
  * more look from the old floor finds what they committed, and C is the floor. When some of them do
  * not end, that look is made after a while nevertheless, and what is between is set aside
- * (outbox_aside.c).
+ * (outbox_passed.c).
  *
  * Transactions are told apart by their virtual id, which is never used again while the server runs,
  * and which a transaction keeps when it is prepared (since 14.1: MarkAsPreparing() in twophase.c;
@@ -77,7 +77,7 @@ look(struct outbox_floor *f, const struct pg_result *result)
 		if (xid == NULL)
 			f->unnumbered = true;
 		else
-			seq_list_add(&f->writers, outbox_aside_xid(xid));
+			seq_list_add(&f->writers, outbox_passed_xid(xid));
 	}
 	clear_names(&f->waiting);
 	f->waiting = left;
@@ -92,7 +92,7 @@ can_pass(const struct outbox *o, int64_t waited_ms)
 
 	return !f->unnumbered &&
 	    (uint64_t)o->reader.cursor - (uint64_t)o->reader.floor >= LONG_ROWS &&
-	    (waited_ms >= LONG_MS || outbox_aside_has_writers(o, &f->writers));
+	    (waited_ms >= LONG_MS || outbox_passed_has_writers(o, &f->writers));
 }
 
 static void
@@ -155,13 +155,13 @@ outbox_floor_look(struct outbox *o, const char *text)
 	struct outbox_snapshot snapshot = { 0 };
 	bool ended;
 
-	if (o->asides.count == 0 && o->floor.writers.count == 0)
+	if (o->passed.count == 0 && o->floor.writers.count == 0)
 		return false;
 	outbox_snapshot_parse(&snapshot, text);
 	/* It reads all from the old floor on: who has ended by now need not be set aside. */
 	if (o->reader.clears_floor)
 		outbox_snapshot_strike_ended(&snapshot, &o->floor.writers);
-	ended = outbox_aside_ended(o, &snapshot);
+	ended = outbox_passed_ended(o, &snapshot);
 	seq_list_release(&snapshot.running);
 	return ended;
 }
@@ -174,7 +174,7 @@ static void
 purge(struct outbox *o)
 {
 	struct seq_list below = { NULL, 0, 0 };
-	int64_t to = outbox_aside_lowest(o);
+	int64_t to = outbox_passed_lowest(o);
 	const struct seq_map_entry *entry;
 
 	seq_list_sort(&o->reader.due);
@@ -196,7 +196,7 @@ outbox_floor_rise(struct outbox *o)
 {
 	struct outbox_floor *f = &o->floor;
 
-	outbox_aside_add(o, o->reader.floor, f->candidate, &f->writers);
+	outbox_passed_add(o, o->reader.floor, f->candidate, &f->writers);
 	f->writers.count = 0;
 	o->reader.floor = f->candidate;
 	f->state = FLOOR_IDLE;
@@ -214,7 +214,7 @@ outbox_floor_lower(struct outbox *o, int64_t floor)
 		return;
 	o->reader.floor = floor;
 	o->reader.clears_floor = false;		/* the look that is under way began above it */
-	outbox_aside_reset(o);			/* they are above it */
+	outbox_passed_reset(o);			/* they are above it */
 	clear_names(&f->waiting);
 	f->state = FLOOR_IDLE;
 }
@@ -227,7 +227,7 @@ outbox_floor_reset(struct outbox *o)
 	clear_names(&f->waiting);
 	f->state = FLOOR_IDLE;
 	seq_list_release(&f->writers);
-	outbox_aside_reset(o);
+	outbox_passed_reset(o);
 	f->asking = f->purged = false;
 	f->purged_to = INT64_MIN;
 	f->purge_at = PURGE_LEAST;

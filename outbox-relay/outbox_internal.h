@@ -7,14 +7,16 @@
  *   outbox_lead.c     what the table is; the advisory lock
  *   outbox_keys.c     tables without a seq
  *   outbox_read.c     reading ahead, and whose turn it is to read
+ *   outbox_bell.c     sleeping until a writer rings
  *   outbox_catch_up.c reading once more what was let go of
  *   outbox_floor.c    below which seq nothing new can appear
- *   outbox_aside.c    where long transactions can appear below it nevertheless
+ *   outbox_passed.c   where long transactions can appear below it nevertheless
  *   outbox_net.c      making sure of it
  *   outbox_publish.c  issuing, the window
  *   outbox_settle.c   what the broker answers; deleting
  *   outbox_retire.c   deleting what was marked long ago
- *   outbox_blocked.c  aggregates whose first row could not be published
+ *   outbox_blocked.c  aggregates whose first row could not be published, and waits
+ *   outbox_aside.c    rows that could not be published, and do not wait
  *
  * The life of a row's seq in 'known':
  *   (read) struct row -> (confirmed) CONFIRMED -> (its delete was answered) not there
@@ -76,6 +78,7 @@ struct outbox_reader {
 	unsigned limit;
 	int64_t interval_ms;
 	struct clock_mono next;		/* when to look ahead again */
+	struct clock_mono last_found;	/* a look ahead found something; 0: none did yet */
 	bool found_nothing;		/* the last look ahead */
 	bool turn;			/* catching up had the last turn */
 	unsigned asked_rows;		/* limit of the read that is under way */
@@ -91,13 +94,20 @@ struct outbox_reader {
 	 */
 	bool clears_floor;
 	/* it reads a range that was set aside, up to here, not what is ahead */
-	bool aside;
-	int64_t aside_to;
+	bool passed;
+	int64_t passed_to;
 	struct aggregate_list catching_up;
 	struct aggregate_list swept;
 	int64_t sweep_at;		/* their rows before that one have been read */
 	bool swept_last;		/* of catch-up and sweep, the sweep had the last turn */
 	struct log_complaint complaint, full_complaint;
+};
+
+struct outbox_bell {
+	bool asleep;			/* the lock is ours: writers ring */
+	bool rung;			/* since the last look ahead was sent */
+	struct clock_mono next;		/* not before: try to sleep */
+	struct log_complaint complaint;
 };
 
 enum floor_state { FLOOR_IDLE, FLOOR_WAITING, FLOOR_CLEAR };
@@ -119,9 +129,9 @@ struct outbox_floor {
 };
 
 /* Above from, up to to; its transactions, and which of them have ended by now. */
-struct outbox_aside { int64_t from, to; struct seq_list writers, ended; };
-struct outbox_asides {
-	struct outbox_aside ranges[16];	/* from below to above */
+struct outbox_passed { int64_t from, to; struct seq_list writers, ended; };
+struct outbox_passed_ranges {
+	struct outbox_passed ranges[16];	/* from below to above */
 	size_t count;
 	int64_t at, step;		/* of reading them once more */
 };
@@ -170,6 +180,26 @@ struct outbox_retiring {
 	struct log_complaint complaint;
 };
 
+enum block_reason {
+	BLOCK_NO_EXCHANGE,	/* of a route: one row of it is tried for all */
+	BLOCK_UNROUTABLE,
+	BLOCK_NACKED,
+	BLOCK_PRECONDITION,	/* of the row itself */
+	BLOCK_REFUSED,
+	BLOCK_REASONS
+};
+struct outbox_aside {
+	/* in the order in which they came; the first 'asked' are under way */
+	struct aside { struct row *row; enum block_reason reason; char *why; } *items;
+	size_t count, cap, asked;
+	enum config_policy policy;	/* of those that are under way */
+	struct clock_mono retry;	/* not before, after a failure */
+	struct backoff backoff;
+	size_t most;			/* rows of the next statement */
+	struct log_complaint complaint, news;
+	struct clock_mono said;		/* the last news */
+};
+
 /* Of a table without a seq: ids and the numbers that stand for them. */
 struct outbox_keys {
 	struct table by_text;
@@ -189,6 +219,7 @@ struct outbox_blocked {
 	struct clock_mono next;		/* none is due before */
 	struct log_complaint nacks;
 	struct clock_mono nacked;	/* the last one */
+	bool changed;			/* since it was listed */
 };
 
 struct outbox {
@@ -230,13 +261,15 @@ struct outbox {
 
 	struct outbox_keys keys;
 	struct outbox_reader reader;
+	struct outbox_bell bell;
 	struct outbox_floor floor;
-	struct outbox_asides asides;
+	struct outbox_passed_ranges passed;
 	struct outbox_net net;
 	struct outbox_window window;
 	struct outbox_settling settling;
 	struct outbox_retiring retiring;
 	struct outbox_blocked blocked;
+	struct outbox_aside aside;
 };
 
 /* outbox.c */
@@ -296,6 +329,11 @@ void	outbox_forget_key(struct outbox *, int64_t number) ATTR_NONNULL;
 /* "event 17", for the log */
 void	outbox_name_event(const struct outbox *, int64_t seq,
     char text[OUTBOX_EVENT_NAME]) ATTR_NONNULL;
+/* what the server calls this row: a number, or an id */
+void	outbox_key_text(const struct outbox *, int64_t seq, struct buf *) ATTR_NONNULL;
+/* an array of texts is begun with an empty buf */
+void	outbox_add_text(struct buf *list, struct slice) ATTR_NONNULL;
+void	outbox_end_list(struct buf *list) ATTR_NONNULL;
 /* what the server knows these rows by: an int8[], or a text[] of ids */
 void	outbox_keys_text(const struct outbox *, const struct seq_list *, struct buf *) ATTR_NONNULL;
 void	outbox_keys_look(struct outbox *, database_fn *, unsigned rows) ATTR_NONNULL;
@@ -331,6 +369,16 @@ void	outbox_catch_up(struct outbox *, unsigned rows) ATTR_NONNULL;
 /* false: none is due */
 bool	outbox_read_probes(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
+/* outbox_bell.c */
+void	outbox_bell_listen(struct outbox *) ATTR_NONNULL;	/* it leads */
+void	outbox_bell_resign(struct outbox *) ATTR_NONNULL;	/* it will not any more */
+void	outbox_bell_reset(struct outbox *) ATTR_NONNULL;	/* the session is lost */
+/* a look ahead is about to be sent: sleep first, if it is quiet */
+void	outbox_bell_look(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+/* it found something */
+void	outbox_bell_wake(struct outbox *) ATTR_NONNULL;
+void	outbox_bell_notified(struct outbox *, const char *channel) ATTR_NONNULL;
+
 /* outbox_floor.c */
 void	outbox_floor_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_floor_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
@@ -343,26 +391,26 @@ void	outbox_floor_lower(struct outbox *, int64_t floor) ATTR_NONNULL;
 /* the snapshot of a look ahead. True: none of it may be taken, ranges have to be read first */
 bool	outbox_floor_look(struct outbox *, const char *snapshot) ATTR_NONNULL;
 
-/* outbox_aside.c */
-void	outbox_aside_reset(struct outbox *) ATTR_NONNULL;
+/* outbox_passed.c */
+void	outbox_passed_reset(struct outbox *) ATTR_NONNULL;
 /* a transaction's number, as pg_locks and snapshots have it, for a seq_list */
-int64_t	outbox_aside_xid(const char *text) ATTR_NONNULL;
+int64_t	outbox_passed_xid(const char *text) ATTR_NONNULL;
 void	outbox_snapshot_parse(struct outbox_snapshot *, const char *text) ATTR_NONNULL;
 void	outbox_snapshot_strike_ended(const struct outbox_snapshot *,
     struct seq_list *xids) ATTR_NONNULL;
 /* the floor rises over them; without transactions there is nothing to do */
-void	outbox_aside_add(struct outbox *, int64_t from, int64_t to,
+void	outbox_passed_add(struct outbox *, int64_t from, int64_t to,
     const struct seq_list *writers) ATTR_NONNULL;
 /* all of them are known to be long already */
-bool	outbox_aside_has_writers(const struct outbox *, const struct seq_list *) ATTR_NONNULL;
+bool	outbox_passed_has_writers(const struct outbox *, const struct seq_list *) ATTR_NONNULL;
 /* of which some have ended only now */
-bool	outbox_aside_ended(struct outbox *, const struct outbox_snapshot *) ATTR_NONNULL;
+bool	outbox_passed_ended(struct outbox *, const struct outbox_snapshot *) ATTR_NONNULL;
 /* what to read once more before anything else; false: nothing */
-bool	outbox_aside_step(struct outbox *, int64_t *from, int64_t *to) ATTR_NONNULL;
+bool	outbox_passed_step(struct outbox *, int64_t *from, int64_t *to) ATTR_NONNULL;
 /* it has been taken, and took so long */
-void	outbox_aside_stepped(struct outbox *, int64_t to, int64_t ms) ATTR_NONNULL;
+void	outbox_passed_stepped(struct outbox *, int64_t to, int64_t ms) ATTR_NONNULL;
 /* nobody will ever commit rows at or below it */
-int64_t	outbox_aside_lowest(const struct outbox *) ATTR_NONNULL;
+int64_t	outbox_passed_lowest(const struct outbox *) ATTR_NONNULL;
 
 /* outbox_net.c */
 void	outbox_net_reset(struct outbox *) ATTR_NONNULL;
@@ -389,21 +437,31 @@ void	outbox_settle_row(struct outbox *, struct row *, enum amqp_outcome,
 void	outbox_settle_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_settle_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
+/* outbox_aside.c */
+/* what the configuration says of such an event */
+enum config_policy outbox_policy(const struct outbox *, enum block_reason) ATTR_NONNULL;
+/*
+ * The row, the head of its aggregate and in no list, will not be published. What is behind it goes
+ * on when it is out of the table. Takes the row.
+ */
+void	outbox_put_aside(struct outbox *, struct row *, enum block_reason,
+    const char *why) ATTR_NONNULL;
+void	outbox_aside_reset(struct outbox *) ATTR_NONNULL;
+void	outbox_aside_tick(struct outbox *) ATTR_NONNULL;
+void	outbox_aside_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+
 /* outbox_retire.c */
 void	outbox_retire_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_retire_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
 /* outbox_blocked.c */
-enum block_reason {
-	BLOCK_NO_EXCHANGE,	/* of a route: one row of it is tried for all */
-	BLOCK_UNROUTABLE,
-	BLOCK_NACKED,
-	BLOCK_PRECONDITION,	/* of the row itself */
-	BLOCK_REFUSED,
-	BLOCK_REASONS
-};
 void	outbox_blocked_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_blocked_tick(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+const char *outbox_reason(enum block_reason);	/* "unroutable", for tables and lists */
+/* all of them are tried, now */
+void	outbox_blocked_try(struct outbox *) ATTR_NONNULL;
+/* a line of JSON for each aggregate that waits; they are then not changed */
+void	outbox_blocked_list(struct outbox *, struct buf *) ATTR_NONNULL;
 /*
  * The row, the head of its aggregate and in no list, cannot be published: it and what is behind it
  * is dropped and waits. Takes the row.

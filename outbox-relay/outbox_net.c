@@ -86,7 +86,7 @@ next_step(struct outbox *o, const struct pg_result *result)
 	else if (ms > SLOW_MS && net->step > STEP_LEAST)
 		net->step /= 2;
 	net->next = clock_mono_after_ms(clock_mono_now(), STEP_MS);
-	if (net->at >= outbox_aside_lowest(o)) {
+	if (net->at >= outbox_passed_lowest(o)) {
 		begin_pass(o);
 		net->next = clock_mono_after_ms(clock_mono_now(), PASS_MS);
 	}
@@ -117,7 +117,7 @@ outbox_net_work(struct outbox *o, struct clock_mono now)
 	struct outbox_net *net = &o->net;
 	struct outbox_number n[3];
 	const char *values[3];
-	int64_t from = net->at < 0 ? 0 : net->at, lowest = outbox_aside_lowest(o);
+	int64_t from = net->at < 0 ? 0 : net->at, lowest = outbox_passed_lowest(o);
 
 	if (lowest == INT64_MIN || net->asking || relay_is_draining(o->relay))
 		return;

@@ -11,7 +11,7 @@
  * When b is taken, a reading that has shown b is the source. Either a was taken or known before; or
  * it is shown by the same reading: ahead with b, in front of it, as rows come in order of seq; or
  * late, and then it is taken before all that is ahead (if not all late rows can be fetched at once,
- * nothing that is ahead is taken). Below the floor outbox_aside.c says why. A row that is let go of
+ * nothing that is ahead is taken). Below the floor outbox_passed.c says why. A row that is let go of
  * again lets go of all of its aggregate behind it, and they are read again in order of seq
  * (catching up); what comes new meanwhile stays behind them.
  *
@@ -31,7 +31,8 @@ enum {
 	LIMIT_LEAST = 16,
 	SLOW_MS = 300,		/* a read that takes longer: smaller ones, for the lease's sake */
 	QUICK_MS = 100,		/* shorter: larger ones */
-	FAILED_MS = 1000
+	FAILED_MS = 1000,
+	HOLD_MS = 25		/* the wait between looks in the first seconds of a silence */
 };
 
 static size_t
@@ -148,23 +149,43 @@ take(struct outbox *o, const struct pg_result *result, int from)
 
 /* Ahead. */
 
+/*
+ * The wait after a look that found nothing: it doubles, but not to more than a hundredth of the
+ * silence, or HOLD_MS if that is longer. So an event that comes after a silence is late by one per
+ * cent of it, and a table that was silent for long costs few looks.
+ */
+static int64_t
+longer_wait(const struct outbox *o, struct clock_mono now)
+{
+	const struct outbox_reader *r = &o->reader;
+	int64_t most = clock_ms_between(r->last_found, now) / 100, wait = r->interval_ms * 2;
+
+	if (most < HOLD_MS)
+		most = HOLD_MS;
+	if (wait > most)
+		wait = most;
+	if (o->bell.asleep || wait > o->config->poll_max_ms)
+		wait = o->config->poll_max_ms;
+	return wait < o->config->poll_min_ms ? o->config->poll_min_ms : wait;
+}
+
 static void
 schedule(struct outbox *o, int rows, bool again)
 {
 	struct outbox_reader *r = &o->reader;
+	struct clock_mono now = clock_mono_now();
 
-	if (again || (rows > 0 && (unsigned)rows >= r->asked_rows)) {
+	if (again || !r->found_nothing) {
 		r->interval_ms = o->config->poll_min_ms;
-		r->next = r->started;
-		return;
+		r->last_found = now;
+		outbox_bell_wake(o);
+	} else {
+		r->interval_ms = longer_wait(o, now);
 	}
-	if (rows > 0)
-		r->interval_ms = o->config->poll_min_ms;
+	if (again || o->bell.rung || (rows > 0 && (unsigned)rows >= r->asked_rows))
+		r->next = r->started;
 	else
-		r->interval_ms = r->interval_ms * 2 > o->config->poll_max_ms
-		    ? o->config->poll_max_ms
-		    : r->interval_ms * 2;
-	r->next = clock_mono_after_ms(clock_mono_now(), r->interval_ms);
+		r->next = clock_mono_after_ms(now, r->interval_ms);
 }
 
 /* The last row that is ahead; those that are due come after it. 0: none. */
@@ -187,12 +208,12 @@ take_ahead(struct outbox *o, const struct pg_result *late)
 	int rows = pg_rows(r->held) - 1, last = last_ahead(r->held);
 
 	log_recovered(&r->complaint, "table %s can be read again", o->table.name);
-	r->found_nothing = rows == 0 && late == NULL && !r->aside;
+	r->found_nothing = rows == 0 && late == NULL && !r->passed;
 	if (late != NULL)
 		take(o, late, 0);
-	if (r->aside) {
+	if (r->passed) {
 		if (!partial)
-			outbox_aside_stepped(o, r->aside_to,
+			outbox_passed_stepped(o, r->passed_to,
 			    clock_ms_between(r->started, clock_mono_now()));
 		partial = true;		/* there is more to read */
 	} else if (!partial) {
@@ -389,18 +410,19 @@ look_ahead(struct outbox *o, unsigned rows)
 	const char *values[6];
 	int64_t floor = r->floor, cursor = r->cursor;
 
+	outbox_bell_look(o, clock_mono_now());
 	outbox_read_begin(o, READING_AHEAD);
 	/* A range that was set aside is what is behind, and nothing is ahead. */
-	r->aside = outbox_aside_step(o, &floor, &cursor);
-	r->aside_to = cursor;
-	if (r->aside)
+	r->passed = outbox_passed_step(o, &floor, &cursor);
+	r->passed_to = cursor;
+	if (r->passed)
 		rows = 0;
 	r->asked_rows = rows;
 	if (o->table.keyed) {
 		outbox_keys_look(o, ahead_here, rows);
 		return;
 	}
-	r->clears_floor = !r->aside && outbox_floor_is_clear(o);
+	r->clears_floor = !r->passed && outbox_floor_is_clear(o);
 	values[0] = outbox_number(&n[0], floor);
 	values[1] = outbox_number(&n[1], cursor);
 	values[2] = outbox_number(&n[2], rows);
@@ -476,5 +498,6 @@ outbox_read_start(struct outbox *o)
 
 	r->limit = LIMIT_FIRST;
 	r->interval_ms = o->config->poll_min_ms;
+	r->last_found = (struct clock_mono){ 0 };
 	r->next = clock_mono_now();
 }

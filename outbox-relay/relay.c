@@ -15,6 +15,7 @@
 
 #include <config.h>	/* PACKAGE_VERSION; in quotes it would be common/config.h */
 
+#include "common/blocked_list.h"
 #include "common/stats.h"
 #include "outbox-relay/database.h"
 #include "outbox-relay/outbox_internal.h"
@@ -31,7 +32,7 @@ struct relay {
 	struct loop *loop;
 	struct amqp_conn_options broker;
 	struct amqp_publisher *publisher;
-	struct log_complaint broker_complaint;
+	struct log_complaint broker_complaint, list_complaint;
 	struct database **databases;
 	size_t database_count;
 	struct outbox **outboxes;
@@ -167,6 +168,29 @@ start_broker(struct relay *relay)
 	relay->publisher = amqp_publisher_new(relay->loop, &relay->broker, &events, relay);
 }
 
+/* For pawlctl outbox: what waits, and why. */
+static void
+list_blocked(struct relay *relay)
+{
+	struct buf text = BUF_INIT;
+	char error[512];
+	bool changed = false;
+
+	for (size_t i = 0; i < relay->outbox_count; i++)
+		changed |= relay->outboxes[i]->blocked.changed;
+	if (!changed || relay->stats == NULL)
+		return;
+	for (size_t i = 0; i < relay->outbox_count; i++)
+		outbox_blocked_list(relay->outboxes[i], &text);
+	if (blocked_list_write(relay->config->run_dir, relay->config->name,
+	    (struct slice){ text.data, text.len }, error, sizeof(error)) == 0)
+		log_recovered(&relay->list_complaint, "what waits is listed again");
+	else
+		log_complain(&relay->list_complaint, LOG_LEVEL_WARNING,
+		    "pawlctl outbox cannot list what waits: %s", error);
+	buf_release(&text);
+}
+
 /* Rounds. */
 
 static void
@@ -228,6 +252,7 @@ tick(void *arg)
 	loop_timer_set_ms(&relay->tick, TICK_MS);
 	for (size_t i = 0; i < relay->outbox_count; i++)
 		outbox_tick(relay->outboxes[i]);
+	list_blocked(relay);
 }
 
 /* The end. */
@@ -257,6 +282,12 @@ on_signal(void *arg, int number)
 
 	if (number == SIGHUP) {
 		log_warning("cannot read the configuration again while running; restart instead");
+		return;
+	}
+	if (number == SIGUSR1) {
+		log_info("told to try what waits now");
+		for (size_t i = 0; i < relay->outbox_count; i++)
+			outbox_blocked_try(relay->outboxes[i]);
 		return;
 	}
 	if (relay->draining) {
@@ -304,6 +335,8 @@ start_stats(struct relay *relay, size_t pages)
 	    (uint32_t)pages, error, sizeof(error));
 	if (relay->stats == NULL)
 		log_warning("no statistics: %s", error);
+	else
+		blocked_list_remove(relay->config->run_dir, relay->config->name);
 }
 
 static void
@@ -341,8 +374,10 @@ stop(struct relay *relay)
 	amqp_publisher_free(&relay->publisher);
 	loop_timer_stop(&relay->tick);
 	loop_timer_stop(&relay->drain);
-	if (relay->stats != NULL)
+	if (relay->stats != NULL) {
+		blocked_list_remove(relay->config->run_dir, relay->config->name);
 		atomic_store(&relay->stats->closed, 1);
+	}
 	assert(relay->bytes == 0);
 	loop_free(&relay->loop);
 	arena_release(&relay->arena);
@@ -351,7 +386,7 @@ stop(struct relay *relay)
 int
 relay_run(const struct config *config, const struct relay_options *options)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
 	struct relay relay = {
 		.config = config, .until_empty = options->until_empty, .arena = ARENA_INIT
 	};

@@ -83,6 +83,8 @@ enum pg_answer {
 	PG_LOST				/* session gone, error filled; nothing more will come */
 };
 enum pg_answer pg_next(struct pg *, struct pg_result **result, struct pg_error *) ATTR_NONNULL;
+/* The channel of the next notification that was received with the answers; false: none is here. LISTEN is the caller's. */
+bool	pg_notification(struct pg *, char *channel, size_t size) ATTR_NONNULL;
 size_t	pg_pending(const struct pg *) ATTR_NONNULL;		/* answers still due, syncs included */
 
 /* One statement and its answer, waiting. 0: *result (may be NULL) holds it; -1: error filled. */
