@@ -213,6 +213,26 @@ back_sql(const struct maker *m, bool all)
 }
 
 static const char *
+glance_sql(const struct maker *m)
+{
+	const struct outbox_look_column *not_before = m->map->role[OUTBOX_NOT_BEFORE];
+	const char *above = m->map->keyed
+	    ? "true" : arena_printf(m->arena, "%s > asked.floor", m->key);
+	const char *due = "";
+
+	if (not_before != NULL)
+		due = arena_printf(m->arena,
+		    " and not exists (select from %s as o where o.%s <= %s%s)", m->table->name,
+		    quoted(not_before),
+		    strcmp(not_before->base, "timestamp") == 0 ? "now() at time zone 'UTC'"
+								: "now()", m->unsent);
+	return arena_printf(m->arena,
+	    "case when not exists (select from %s as o where %s%s%s)%s"
+	    " then coalesce(pg_relation_filenode(%s), 0)::text end",
+	    m->table->name, above, m->at_once, m->unsent, due, m->map->look.oid);
+}
+
+static const char *
 text_or_null(const struct maker *m, enum outbox_column role)
 {
 	const struct outbox_look_column *c = m->map->role[role];
@@ -402,11 +422,11 @@ outbox_sql_bell(struct outbox_table *table, const struct outbox_map *map)
 	    "select pg_advisory_unlock(" BELL_CLASS ", %s::oid::int4)", oid);
 }
 
-void
-outbox_sql_make(struct outbox_table *table, const struct outbox_map *map,
-    const struct config_outbox *config)
+static void
+make(struct outbox_table *table, const struct outbox_map *map, const struct config_outbox *config,
+    struct arena *arena)
 {
-	struct maker m = { .table = table, .map = map, .arena = &table->arena }, by_key;
+	struct maker m = { .table = table, .map = map, .arena = arena }, by_key;
 	const struct outbox_look_column *key = map->role[map->keyed ? OUTBOX_ID : OUTBOX_SEQ];
 	const struct outbox_look_column *not_before = map->role[OUTBOX_NOT_BEFORE];
 
@@ -431,6 +451,7 @@ outbox_sql_make(struct outbox_table *table, const struct outbox_map *map,
 		limited_sql(&by_key, "%s = %s", m.key, m.keys), m.order),
 	    "$3", "$4", "count(*) over ()");
 	erase(&by_key, config);
+	table->glance = glance_sql(&m);
 	if (map->sent != NULL && config->retention_ms > 0)
 		table->retire = retire_sql(&m);
 	if (!map->keyed) {
@@ -443,3 +464,20 @@ outbox_sql_make(struct outbox_table *table, const struct outbox_map *map,
 	    table->name, m.at_once, m.unsent);
 }
 
+/* What they are made of goes; there may be hundreds of tables. */
+void
+outbox_sql_make(struct outbox_table *table, const struct outbox_map *map,
+    const struct config_outbox *config)
+{
+	const char **const statements[] = { &table->read, &table->fetch, &table->sweep,
+		&table->catch_up, &table->erase, &table->park, &table->drop, &table->unpark,
+		&table->remain, &table->writers, &table->net, &table->count, &table->glance,
+		&table->retire };
+	struct arena arena = ARENA_INIT;
+
+	make(table, map, config, &arena);
+	for (size_t i = 0; i < ARRAY_SIZE(statements); i++)
+		if (*statements[i] != NULL)
+			*statements[i] = arena_strdup(&table->arena, *statements[i]);
+	arena_release(&arena);
+}

@@ -132,6 +132,11 @@ struct outbox_table {
 	/* $1 cursor: rows ahead of it, 100000 at most. keyed: all that are to be published */
 	const char *count;
 	/*
+	 * An expression: its file, or null when there may be something to publish that is not known
+	 * yet, if nothing is. asked.floor: the floor
+	 */
+	const char *glance;
+	/*
 	 * $1 seq or id (excluded; null: from the first one), $2 rows, $3 milliseconds: of so many
 	 * rows behind it those that were sent so long ago are deleted. Gives the last seq or id of
 	 * them, how many they were, how many are gone, and whether a younger one was among them.

@@ -7,6 +7,7 @@
  *   outbox_lead.c     what the table is; the advisory lock
  *   outbox_keys.c     tables without a seq
  *   outbox_read.c     reading ahead, and whose turn it is to read
+ *   glance.c          the same for all outboxes of a database that are quiet
  *   outbox_bell.c     sleeping until a writer rings
  *   outbox_catch_up.c reading once more what was let go of
  *   outbox_floor.c    below which seq nothing new can appear
@@ -25,6 +26,7 @@
  */
 #ifndef PAWL_OUTBOX_RELAY_OUTBOX_INTERNAL_H
 #define PAWL_OUTBOX_RELAY_OUTBOX_INTERNAL_H
+#include "outbox-relay/glance.h"
 #include "outbox-relay/outbox.h"
 #include "outbox-relay/relay.h"
 #include "outbox-relay/row.h"
@@ -37,9 +39,9 @@
 
 enum {
 	OUTBOX_BATCH = 1000,			/* rows of one read, seqs of one delete, at most */
-	OUTBOX_READ_BYTES = 8 * 1024 * 1024,	/* payloads of one read, as stored */
-	OUTBOX_MEMORY_BYTES = 64 * 1024 * 1024,	/* rows in memory, all outboxes together */
-	OUTBOX_WINDOW_BYTES = 16 * 1024 * 1024,	/* unconfirmed */
+	OUTBOX_READ_BYTES = 2 * 1024 * 1024,	/* payloads of one read, as stored */
+	OUTBOX_MEMORY_BYTES = 12 * 1024 * 1024,	/* rows in memory, all outboxes together */
+	OUTBOX_WINDOW_BYTES = 8 * 1024 * 1024,	/* unconfirmed */
 	OUTBOX_AGGREGATE_ROWS = 64,		/* in memory, of one aggregate */
 	OUTBOX_AGGREGATE_LOW = 16,		/* so few left: catch up */
 	OUTBOX_BLOCKED_MOST = 65536		/* blocked aggregates; then nothing new is read */
@@ -67,7 +69,8 @@ enum reading {
 	READING_CATCH_UP,	/* dropped rows of some aggregates that can go on */
 	READING_SWEEP,		/* of many */
 	READING_AGAIN,		/* rows without aggregate that can go on */
-	READING_PROBE		/* first rows of blocked aggregates that shall be tried */
+	READING_PROBE,		/* first rows of blocked aggregates that shall be tried */
+	READING_GLANCE		/* with other outboxes: is there anything? (glance.h) */
 };
 struct outbox_reader {
 	enum reading reading;
@@ -76,10 +79,14 @@ struct outbox_reader {
 	int64_t floor;			/* none will appear at or below here */
 	/* of the next read: grows and shrinks with what reads cost */
 	unsigned limit;
+	size_t row_bytes;		/* in memory, of the rows read last, on average */
+	size_t read_bytes;		/* of this read: payloads, at most */
+	size_t reserved_bytes;		/* for its answer, and the rows that come of it */
 	int64_t interval_ms;
 	struct clock_mono next;		/* when to look ahead again */
 	struct clock_mono last_found;	/* a look ahead found something; 0: none did yet */
 	bool found_nothing;		/* the last look ahead */
+	bool look;			/* a glance has seen something, or there was none */
 	bool turn;			/* catching up had the last turn */
 	unsigned asked_rows;		/* limit of the read that is under way */
 	struct pg_result *held;		/* rows ahead, until the late ones and the fence are here */
@@ -227,6 +234,7 @@ struct outbox {
 	const struct config_outbox *config;
 	struct database *database;
 	struct database_user user;
+	struct glance *glance;		/* of the database */
 	struct amqp_publisher *publisher;
 	struct stats_page *page;	/* never NULL */
 	struct stats_page *own_page;	/* where there is no file */
@@ -345,6 +353,10 @@ void	outbox_keys_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_read_start(struct outbox *) ATTR_NONNULL;
 void	outbox_read_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_read_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+/* has nothing to do but to look, and not soon: a glance will do */
+bool	outbox_is_quiet(const struct outbox *) ATTR_NONNULL;
+/* the answer of a glance, if it was in one: something may be there */
+void	outbox_glanced(struct outbox *, bool something) ATTR_NONNULL;
 
 /* For the readings of outbox_catch_up.c, too. */
 void	outbox_read_begin(struct outbox *, enum reading) ATTR_NONNULL;
