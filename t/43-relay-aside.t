@@ -89,11 +89,11 @@ sub outbox
 # One that cannot be parked holds up few of the others.
 {
 	my $o = outbox(outbox => 'unroutable = "park";');
-	$o->db->do(q{create function picky() returns trigger language plpgsql as $$ begin if new.aggregateid = 'm30' then raise 'no'; end if; return new; end $$});
+	$o->db->do(q{create function picky() returns trigger language plpgsql as $$ begin if new.aggregateid = 'm60' then raise 'no'; end if; return new; end $$});
 	$o->db->do('create trigger picky before insert on pawl.outbox_dead for each row execute function picky()');
-	$o->db->do("insert into pawl.outbox (aggregatetype, aggregateid, type) select 'order', 'm' || i, 'bad' from generate_series(1, 60) i");
+	$o->db->do("insert into pawl.outbox (aggregatetype, aggregateid, type) select 'order', 'm' || i, 'bad' from generate_series(1, 120) i");
 	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|could not park});
-	wait_for { $o->left == 1 } 'all but one are parked';
+	wait_for { $o->left == 1 } 'all but one are parked', 30;
 }
 
 # What is to be parked is mended meanwhile, by a delete and an insert of the same number. It was not published: it must not be deleted.
