@@ -21,6 +21,8 @@ struct outbox_look_column {
 	bool selectable, updatable;	/* by this session's role */
 	bool indexed;			/* an index begins with it */
 	bool in_predicate;		/* a partial index has it in its condition */
+	bool generated;			/* from other columns */
+	bool identity;			/* always */
 };
 
 struct outbox_look {
@@ -37,6 +39,7 @@ struct outbox_look {
 	const char *rules; /* pg_rewrite.ev_type of rules that replace: "2" update, "4" delete */
 	bool rings;			/* has the trigger of a doorbell, and it is on */
 	const char *role;		/* of the session, quoted */
+	const char *dead; /* pawl.outbox_dead: "there", "no right" to insert, "" none of this version */
 	const struct outbox_look_column *columns;
 	size_t column_count;
 };

@@ -120,7 +120,7 @@ outbox_table_init(struct outbox_table *table, const struct config_outbox *config
 							    : content_type_of(payload);
 	table->advice = advice(table, &map);
 	table->bell_advice = bell_advice(table, &map, config->doorbell);
-	outbox_sql_make(table, &map, map.sent != NULL && config->retention_ms > 0);
+	outbox_sql_make(table, &map, config);
 	if (config->doorbell && map.look.rings)
 		outbox_sql_bell(table, &map);
 	return 0;

@@ -111,12 +111,25 @@ struct outbox_table {
 	 */
 	const char *sweep, *catch_up;
 	const char *erase;		/* or mark; $1 seqs int8[] (keyed: ids text[]) */
+	/*
+	 * The same of events that cannot be published. $1 seqs (ids), $2 reasons text[], $3 texts
+	 * text[], in the same order, $4 the outbox: into pawl.outbox_dead. Each gives the seqs
+	 * (ids) of those that were still there. NULL: nothing is to be parked, or dropped
+	 */
+	const char *park, *drop;
+	/* $1 the outbox, $2 numbers int8[] in pawl.outbox_dead: back into the table, for pawlctl */
+	const char *unpark;
 	const char *remain; /* of these: the seqs (ids) that are still to be published */
 	const char *writers;		/* virtual ids of transactions that may be writing */
 	/* $1 from (excluded), $2 to, $3 rows: what is left there, seqs and aggregates */
 	const char *net;
 	/* $1 cursor: rows ahead of it, 100000 at most. keyed: all that are to be published */
 	const char *count;
+	/*
+	 * An expression: its file, or null when there may be something to publish that is not known
+	 * yet, if nothing is. asked.floor: the floor
+	 */
+	const char *glance;
 	/*
 	 * $1 seq or id (excluded; null: from the first one), $2 rows, $3 milliseconds: of so many
 	 * rows behind it those that were sent so long ago are deleted. Gives the last seq or id of

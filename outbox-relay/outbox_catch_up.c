@@ -154,7 +154,7 @@ read_back(struct outbox *o, database_fn *fn, int64_t from, unsigned rows, const 
 	values[0] = outbox_number(&n[0], from);
 	values[1] = outbox_number(&n[1], last_row(r));
 	values[2] = outbox_number(&n[2], rows);
-	values[3] = outbox_number(&n[3], OUTBOX_READ_BYTES);
+	values[3] = outbox_number(&n[3], (long long)r->read_bytes);
 	values[4] = outbox_number(&n[4], o->config->max_body_bytes);
 	values[5] = outbox_number(&n[5], r->cursor);
 	values[6] = due.data;

@@ -7,6 +7,7 @@
  *   outbox_lead.c     what the table is; the advisory lock
  *   outbox_keys.c     tables without a seq
  *   outbox_read.c     reading ahead, and whose turn it is to read
+ *   glance.c          the same for all outboxes of a database that are quiet
  *   outbox_bell.c     sleeping until a writer rings
  *   outbox_catch_up.c reading once more what was let go of
  *   outbox_floor.c    below which seq nothing new can appear
@@ -14,7 +15,8 @@
  *   outbox_publish.c  issuing, the window
  *   outbox_settle.c   what the broker answers; deleting
  *   outbox_retire.c   deleting what was marked long ago
- *   outbox_blocked.c  aggregates whose first row could not be published
+ *   outbox_blocked.c  aggregates whose first row could not be published, and waits
+ *   outbox_aside.c    rows that could not be published, and do not wait
  *
  * The life of a row's seq in 'known':
  *   (read) struct row -> (confirmed) CONFIRMED -> (its delete was answered) not there
@@ -23,6 +25,7 @@
  */
 #ifndef PAWL_OUTBOX_RELAY_OUTBOX_INTERNAL_H
 #define PAWL_OUTBOX_RELAY_OUTBOX_INTERNAL_H
+#include "outbox-relay/glance.h"
 #include "outbox-relay/outbox.h"
 #include "outbox-relay/relay.h"
 #include "outbox-relay/row.h"
@@ -35,9 +38,9 @@
 
 enum {
 	OUTBOX_BATCH = 1000,			/* rows of one read, seqs of one delete, at most */
-	OUTBOX_READ_BYTES = 8 * 1024 * 1024,	/* payloads of one read, as stored */
-	OUTBOX_MEMORY_BYTES = 64 * 1024 * 1024,	/* rows in memory, all outboxes together */
-	OUTBOX_WINDOW_BYTES = 16 * 1024 * 1024,	/* unconfirmed */
+	OUTBOX_READ_BYTES = 2 * 1024 * 1024,	/* payloads of one read, as stored */
+	OUTBOX_MEMORY_BYTES = 12 * 1024 * 1024,	/* rows in memory, all outboxes together */
+	OUTBOX_WINDOW_BYTES = 8 * 1024 * 1024,	/* unconfirmed */
 	OUTBOX_AGGREGATE_ROWS = 64,		/* in memory, of one aggregate */
 	OUTBOX_AGGREGATE_LOW = 16,		/* so few left: catch up */
 	OUTBOX_BLOCKED_MOST = 65536		/* blocked aggregates; then nothing new is read */
@@ -65,7 +68,8 @@ enum reading {
 	READING_CATCH_UP,	/* dropped rows of some aggregates that can go on */
 	READING_SWEEP,		/* of many */
 	READING_AGAIN,		/* rows without aggregate that can go on */
-	READING_PROBE		/* first rows of blocked aggregates that shall be tried */
+	READING_PROBE,		/* first rows of blocked aggregates that shall be tried */
+	READING_GLANCE		/* with other outboxes: is there anything? (glance.h) */
 };
 struct outbox_reader {
 	enum reading reading;
@@ -74,10 +78,14 @@ struct outbox_reader {
 	int64_t floor;			/* none will appear at or below here */
 	/* of the next read: grows and shrinks with what reads cost */
 	unsigned limit;
+	size_t row_bytes;		/* in memory, of the rows read last, on average */
+	size_t read_bytes;		/* of this read: payloads, at most */
+	size_t reserved_bytes;		/* for its answer, and the rows that come of it */
 	int64_t interval_ms;
 	struct clock_mono next;		/* when to look ahead again */
 	struct clock_mono last_found;	/* a look ahead found something; 0: none did yet */
 	bool found_nothing;		/* the last look ahead */
+	bool look;			/* a glance has seen something, or there was none */
 	bool turn;			/* catching up had the last turn */
 	unsigned asked_rows;		/* limit of the read that is under way */
 	struct pg_result *held;		/* rows ahead, until the late ones and the fence are here */
@@ -156,6 +164,26 @@ struct outbox_retiring {
 	struct log_complaint complaint;
 };
 
+enum block_reason {
+	BLOCK_NO_EXCHANGE,	/* of a route: one row of it is tried for all */
+	BLOCK_UNROUTABLE,
+	BLOCK_NACKED,
+	BLOCK_PRECONDITION,	/* of the row itself */
+	BLOCK_REFUSED,
+	BLOCK_REASONS
+};
+struct outbox_aside {
+	/* in the order in which they came; the first 'asked' are under way */
+	struct aside { struct row *row; enum block_reason reason; char *why; } *items;
+	size_t count, cap, asked;
+	enum config_policy policy;	/* of those that are under way */
+	struct clock_mono retry;	/* not before, after a failure */
+	struct backoff backoff;
+	size_t most;			/* rows of the next statement */
+	struct log_complaint complaint, news;
+	struct clock_mono said;		/* the last news */
+};
+
 /* Of a table without a seq: ids and the numbers that stand for them. */
 struct outbox_keys {
 	struct table by_text;
@@ -175,6 +203,7 @@ struct outbox_blocked {
 	struct clock_mono next;		/* none is due before */
 	struct log_complaint nacks;
 	struct clock_mono nacked;	/* the last one */
+	bool changed;			/* since it was listed */
 };
 
 struct outbox {
@@ -182,6 +211,7 @@ struct outbox {
 	const struct config_outbox *config;
 	struct database *database;
 	struct database_user user;
+	struct glance *glance;		/* of the database */
 	struct amqp_publisher *publisher;
 	struct stats_page *page;	/* never NULL */
 	struct stats_page *own_page;	/* where there is no file */
@@ -223,6 +253,7 @@ struct outbox {
 	struct outbox_settling settling;
 	struct outbox_retiring retiring;
 	struct outbox_blocked blocked;
+	struct outbox_aside aside;
 };
 
 /* outbox.c */
@@ -282,6 +313,11 @@ void	outbox_forget_key(struct outbox *, int64_t number) ATTR_NONNULL;
 /* "event 17", for the log */
 void	outbox_name_event(const struct outbox *, int64_t seq,
     char text[OUTBOX_EVENT_NAME]) ATTR_NONNULL;
+/* what the server calls this row: a number, or an id */
+void	outbox_key_text(const struct outbox *, int64_t seq, struct buf *) ATTR_NONNULL;
+/* an array of texts is begun with an empty buf */
+void	outbox_add_text(struct buf *list, struct slice) ATTR_NONNULL;
+void	outbox_end_list(struct buf *list) ATTR_NONNULL;
 /* what the server knows these rows by: an int8[], or a text[] of ids */
 void	outbox_keys_text(const struct outbox *, const struct seq_list *, struct buf *) ATTR_NONNULL;
 void	outbox_keys_look(struct outbox *, database_fn *, unsigned rows) ATTR_NONNULL;
@@ -293,6 +329,10 @@ void	outbox_keys_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_read_start(struct outbox *) ATTR_NONNULL;
 void	outbox_read_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_read_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+/* has nothing to do but to look, and not soon: a glance will do */
+bool	outbox_is_quiet(const struct outbox *) ATTR_NONNULL;
+/* the answer of a glance, if it was in one: something may be there */
+void	outbox_glanced(struct outbox *, bool something) ATTR_NONNULL;
 
 /* For the readings of outbox_catch_up.c, too. */
 void	outbox_read_begin(struct outbox *, enum reading) ATTR_NONNULL;
@@ -361,21 +401,31 @@ void	outbox_settle_row(struct outbox *, struct row *, enum amqp_outcome,
 void	outbox_settle_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_settle_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
+/* outbox_aside.c */
+/* what the configuration says of such an event */
+enum config_policy outbox_policy(const struct outbox *, enum block_reason) ATTR_NONNULL;
+/*
+ * The row, the head of its aggregate and in no list, will not be published. What is behind it goes
+ * on when it is out of the table. Takes the row.
+ */
+void	outbox_put_aside(struct outbox *, struct row *, enum block_reason,
+    const char *why) ATTR_NONNULL;
+void	outbox_aside_reset(struct outbox *) ATTR_NONNULL;
+void	outbox_aside_tick(struct outbox *) ATTR_NONNULL;
+void	outbox_aside_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+
 /* outbox_retire.c */
 void	outbox_retire_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_retire_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
 /* outbox_blocked.c */
-enum block_reason {
-	BLOCK_NO_EXCHANGE,	/* of a route: one row of it is tried for all */
-	BLOCK_UNROUTABLE,
-	BLOCK_NACKED,
-	BLOCK_PRECONDITION,	/* of the row itself */
-	BLOCK_REFUSED,
-	BLOCK_REASONS
-};
 void	outbox_blocked_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_blocked_tick(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+const char *outbox_reason(enum block_reason);	/* "unroutable", for tables and lists */
+/* all of them are tried, now */
+void	outbox_blocked_try(struct outbox *) ATTR_NONNULL;
+/* a line of JSON for each aggregate that waits; they are then not changed */
+void	outbox_blocked_list(struct outbox *, struct buf *) ATTR_NONNULL;
 /*
  * The row, the head of its aggregate and in no list, cannot be published: it and what is behind it
  * is dropped and waits. Takes the row.

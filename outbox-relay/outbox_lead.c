@@ -92,6 +92,8 @@ prepare_all(struct outbox *o)
 		{ "sweep", o->table.sweep },
 		{ "catch_up", o->table.catch_up },
 		{ "erase", o->table.erase },
+		{ "park", o->table.park },
+		{ "drop", o->table.drop },
 		{ "remain", o->table.remain },
 		{ "writers", o->table.writers },
 		{ "count", o->table.count },

@@ -53,23 +53,24 @@ comment on column pawl.outbox.aggregateid is 'events with the same aggregateid a
 comment on column pawl.outbox.headers is 'an object: message headers';
 comment on column pawl.outbox.not_before is 'not published earlier; null: at once';
 
--- Events that could not be published and were put aside, so that the others of their aggregate go on.
+-- Events that could not be published and were put aside, so that the others of their aggregate go on. The first columns are for people;
+-- the row itself, of whatever table, is in "original": json and not jsonb, so that every value comes back as it was.
 create table pawl.outbox_dead (
 	number bigint generated always as identity primary key,
 	outbox text not null,
-	seq bigint not null,
-	id text not null,
+	event text not null,
 	aggregatetype text,
 	aggregateid text,
 	type text,
-	payload jsonb,
-	headers jsonb,
 	created_at timestamptz,
 	reason text not null,
-	text text not null default '',
+	text text not null,
+	original json not null,
 	parked_at timestamptz not null default clock_timestamp()
 );
-comment on table pawl.outbox_dead is 'events that pawl-relay put aside, with the reason';
+comment on table pawl.outbox_dead is 'events that pawl-relay put aside, with the reason; see pawlctl outbox';
+comment on column pawl.outbox_dead.event is 'its number or id in the outbox''s table';
+comment on column pawl.outbox_dead.original is 'the row of that table';
 
 -- Which message was done by whom. Inserted in the transaction of its effects.
 create table pawl.inbox (
