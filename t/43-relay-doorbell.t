@@ -92,6 +92,7 @@ asleep('nor does it wake the relay');
 # A writer at work keeps the relay awake, and its event is found by looking.
 {
 	my $late = $db->session;
+	$late->query("begin");
 	wait_for {
 		$writer->query(insert());
 		comes();
