@@ -124,8 +124,8 @@ meta_sql(const struct maker *m, const char *behind, const char *condition)
 	return arena_printf(m->arena,
 	    "select null::int8, pg_current_wal_insert_lsn()::text,"
 	    " pg_current_wal_flush_lsn()::text, pg_backend_pid()::text, %s::text,"
-	    " coalesce(pg_relation_filenode(%s), 0)::text, null::text, null::text, null::text,"
-	    " null::text, null::text, null::text, null::text, null::text%s where %s",
+	    " coalesce(pg_relation_filenode(%s), 0)::text, pg_current_snapshot()::text, null::text,"
+	    " null::text, null::text, null::text, null::text, null::text, null::text%s where %s",
 	    behind, m->map->look.oid, extras_sql(m, true), condition);
 }
 
@@ -257,9 +257,13 @@ by_seq(const struct maker *m)
 	    "select count(*) from (select from %s as o where %s > $1::int8%s%s limit 100000)"
 	    " as ahead", table->name, m->key, m->at_once, m->unsent);
 	table->writers = arena_printf(m->arena,
-	    "select virtualtransaction from pg_locks where locktype = 'relation' and relation = %s"
-	    " and database = (select oid from pg_database where datname = current_database())"
-	    " and mode = 'RowExclusiveLock' and granted", m->map->look.oid);
+	    "select virtualtransaction, (array_agg(transactionid order by age(transactionid) desc)"
+	    "  filter (where locktype = 'transactionid'))[1]::text"
+	    " from pg_locks where granted and (locktype = 'transactionid' and mode = 'ExclusiveLock'"
+	    "  or locktype = 'relation' and mode = 'RowExclusiveLock' and relation = %s"
+	    "  and database = (select oid from pg_database where datname = current_database()))"
+	    " group by virtualtransaction having bool_or(locktype = 'relation')",
+	    m->map->look.oid);
 }
 
 static const char *

@@ -11,6 +11,7 @@
  *   outbox_bell.c     sleeping until a writer rings
  *   outbox_catch_up.c reading once more what was let go of
  *   outbox_floor.c    below which seq nothing new can appear
+ *   outbox_passed.c   where long transactions can appear below it nevertheless
  *   outbox_net.c      making sure of it
  *   outbox_publish.c  issuing, the window
  *   outbox_settle.c   what the broker answers; deleting
@@ -94,8 +95,14 @@ struct outbox_reader {
 	struct seq_list asked;		/* LATE, AGAIN, PROBE: what was asked for */
 	/* rows with a not_before that were due and may still be known */
 	struct seq_list due;
-	/* begun when nobody was left who could have rows below the floor's candidate */
+	/*
+	 * begun when nobody was left, but for long transactions, who could have rows below the
+	 * floor's candidate
+	 */
 	bool clears_floor;
+	/* it reads a range that was set aside, up to here, not what is ahead */
+	bool passed;
+	int64_t passed_to;
 	struct aggregate_list catching_up;
 	struct aggregate_list swept;
 	int64_t sweep_at;		/* their rows before that one have been read */
@@ -117,10 +124,26 @@ struct outbox_floor {
 	int64_t candidate;
 	/* transactions that may have rows at or below it under way: texts of ours */
 	struct table waiting;
+	struct clock_mono since;	/* it waits */
+	/* their numbers; unnumbered: one has none yet */
+	struct seq_list writers;
+	bool unnumbered;
 	struct clock_mono next;
 	bool purged;			/* of rows that wait below it not all are in 'known' */
+	int64_t purged_to;		/* above it, whatever was let go of is */
+	size_t purge_at;		/* so many marks */
 	struct log_complaint complaint;
 };
+
+/* Above from, up to to; its transactions, and which of them have ended by now. */
+struct outbox_passed { int64_t from, to; struct seq_list writers, ended; };
+struct outbox_passed_ranges {
+	struct outbox_passed ranges[16];	/* from below to above */
+	size_t count;
+	int64_t at, step;		/* of reading them once more */
+};
+/* Which transactions are under way: those of the list, and from next on. */
+struct outbox_snapshot { uint32_t next; struct seq_list running; };
 
 struct outbox_net {
 	bool asking;
@@ -248,6 +271,7 @@ struct outbox {
 	struct outbox_reader reader;
 	struct outbox_bell bell;
 	struct outbox_floor floor;
+	struct outbox_passed_ranges passed;
 	struct outbox_net net;
 	struct outbox_window window;
 	struct outbox_settling settling;
@@ -375,6 +399,30 @@ bool	outbox_floor_is_clear(const struct outbox *) ATTR_NONNULL;
 void	outbox_floor_rise(struct outbox *) ATTR_NONNULL;
 /* rows were found there nevertheless: the next looks see them */
 void	outbox_floor_lower(struct outbox *, int64_t floor) ATTR_NONNULL;
+
+/* the snapshot of a look ahead. True: none of it may be taken, ranges have to be read first */
+bool	outbox_floor_look(struct outbox *, const char *snapshot) ATTR_NONNULL;
+
+/* outbox_passed.c */
+void	outbox_passed_reset(struct outbox *) ATTR_NONNULL;
+/* a transaction's number, as pg_locks and snapshots have it, for a seq_list */
+int64_t	outbox_passed_xid(const char *text) ATTR_NONNULL;
+void	outbox_snapshot_parse(struct outbox_snapshot *, const char *text) ATTR_NONNULL;
+void	outbox_snapshot_strike_ended(const struct outbox_snapshot *,
+    struct seq_list *xids) ATTR_NONNULL;
+/* the floor rises over them; without transactions there is nothing to do */
+void	outbox_passed_add(struct outbox *, int64_t from, int64_t to,
+    const struct seq_list *writers) ATTR_NONNULL;
+/* all of them are known to be long already */
+bool	outbox_passed_has_writers(const struct outbox *, const struct seq_list *) ATTR_NONNULL;
+/* of which some have ended only now */
+bool	outbox_passed_ended(struct outbox *, const struct outbox_snapshot *) ATTR_NONNULL;
+/* what to read once more before anything else; false: nothing */
+bool	outbox_passed_step(struct outbox *, int64_t *from, int64_t *to) ATTR_NONNULL;
+/* it has been taken, and took so long */
+void	outbox_passed_stepped(struct outbox *, int64_t to, int64_t ms) ATTR_NONNULL;
+/* nobody will ever commit rows at or below it */
+int64_t	outbox_passed_lowest(const struct outbox *) ATTR_NONNULL;
 
 /* outbox_net.c */
 void	outbox_net_reset(struct outbox *) ATTR_NONNULL;

@@ -11,9 +11,9 @@
  * When b is taken, a reading that has shown b is the source. Either a was taken or known before; or
  * it is shown by the same reading: ahead with b, in front of it, as rows come in order of seq; or
  * late, and then it is taken before all that is ahead (if not all late rows can be fetched at once,
- * nothing that is ahead is taken). A row that is let go of again lets go of all of its aggregate
- * behind it, and they are read again in order of seq (catching up); what comes new meanwhile stays
- * behind them.
+ * nothing that is ahead is taken). Below the floor outbox_passed.c says why. A row that is let go of
+ * again lets go of all of its aggregate behind it, and they are read again in order of seq
+ * (catching up); what comes new meanwhile stays behind them.
  *
  * A row is taken only when the WAL is on disk up to a position that is behind the commits of all
  * rows of the snapshot.
@@ -244,10 +244,15 @@ take_ahead(struct outbox *o, const struct pg_result *late)
 	int rows = pg_rows(r->held) - 1, last = last_ahead(r->held);
 
 	log_recovered(&r->complaint, "table %s can be read again", o->table.name);
-	r->found_nothing = rows == 0 && late == NULL;
+	r->found_nothing = rows == 0 && late == NULL && !r->passed;
 	if (late != NULL)
 		take(o, late, 0);
-	if (!partial) {
+	if (r->passed) {
+		if (!partial)
+			outbox_passed_stepped(o, r->passed_to,
+			    clock_ms_between(r->started, clock_mono_now()));
+		partial = true;		/* there is more to read */
+	} else if (!partial) {
 		outbox_keys_opened(o);
 		take(o, r->held, 1);
 		for (int i = last + 1; i <= rows; i++)
@@ -357,7 +362,8 @@ begins_with_meta(const struct pg_result *result)
 	    pg_value(result, 0, OUTBOX_META_BACKEND_PID) != NULL &&
 	    pg_value(result, 0, OUTBOX_META_BEHIND) != NULL &&
 	    pg_value(result, 0, OUTBOX_META_INSERT_LSN) != NULL &&
-	    pg_value(result, 0, OUTBOX_META_FILE) != NULL;
+	    pg_value(result, 0, OUTBOX_META_FILE) != NULL &&
+	    pg_value(result, 0, OUTBOX_META_SNAPSHOT) != NULL;
 }
 
 static void
@@ -394,6 +400,13 @@ ahead_here(void *arg, struct pg_result **result, const struct pg_error *error)
 		goto out;
 	}
 	(void)snprintf(o->file, sizeof(o->file), "%s", file);
+	if (!o->table.keyed &&
+	    outbox_floor_look(o, pg_value(*result, 0, OUTBOX_META_SNAPSHOT))) {
+		r->found_nothing = false;
+		r->next = r->started;
+		outbox_read_end(o);
+		goto out;
+	}
 	adapt_limit(o, *result);
 	r->held = *result;
 	*result = NULL;
@@ -431,18 +444,24 @@ look_ahead(struct outbox *o, unsigned rows)
 	struct buf due = BUF_INIT;
 	struct outbox_number n[5];
 	const char *values[6];
+	int64_t floor = r->floor, cursor = r->cursor;
 
 	outbox_bell_look(o, clock_mono_now());
 	outbox_read_begin(o, READING_AHEAD);
+	/* A range that was set aside is what is behind, and nothing is ahead. */
+	r->passed = outbox_passed_step(o, &floor, &cursor);
+	r->passed_to = cursor;
+	if (r->passed)
+		rows = 0;
 	r->look = false;
 	r->asked_rows = rows;
 	if (o->table.keyed) {
 		outbox_keys_look(o, ahead_here, rows);
 		return;
 	}
-	r->clears_floor = outbox_floor_is_clear(o);
-	values[0] = outbox_number(&n[0], r->floor);
-	values[1] = outbox_number(&n[1], r->cursor);
+	r->clears_floor = !r->passed && outbox_floor_is_clear(o);
+	values[0] = outbox_number(&n[0], floor);
+	values[1] = outbox_number(&n[1], cursor);
 	values[2] = outbox_number(&n[2], rows);
 	values[3] = outbox_number(&n[3], (long long)r->read_bytes);
 	values[4] = outbox_number(&n[4], o->config->max_body_bytes);
@@ -479,7 +498,8 @@ outbox_is_quiet(const struct outbox *o)
 	int64_t often = o->config->poll_max_ms < HOLD_MS ? o->config->poll_max_ms : HOLD_MS;
 
 	return outbox_is_empty(o) && o->settling.kept.count == 0 && !o->reader.look &&
-	    !o->bell.rung && o->reader.interval_ms >= often && !outbox_floor_is_clear(o);
+	    !o->bell.rung && o->reader.interval_ms >= often && !outbox_floor_is_clear(o) &&
+	    o->passed.count == 0;
 }
 
 void
