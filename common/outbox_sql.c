@@ -124,8 +124,8 @@ meta_sql(const struct maker *m, const char *behind, const char *condition)
 	return arena_printf(m->arena,
 	    "select null::int8, pg_current_wal_insert_lsn()::text,"
 	    " pg_current_wal_flush_lsn()::text, pg_backend_pid()::text, %s::text,"
-	    " coalesce(pg_relation_filenode(%s), 0)::text, null::text, null::text, null::text,"
-	    " null::text, null::text, null::text, null::text, null::text%s where %s",
+	    " coalesce(pg_relation_filenode(%s), 0)::text, pg_current_snapshot()::text, null::text,"
+	    " null::text, null::text, null::text, null::text, null::text, null::text%s where %s",
 	    behind, m->map->look.oid, extras_sql(m, true), condition);
 }
 
@@ -213,6 +213,26 @@ back_sql(const struct maker *m, bool all)
 }
 
 static const char *
+glance_sql(const struct maker *m)
+{
+	const struct outbox_look_column *not_before = m->map->role[OUTBOX_NOT_BEFORE];
+	const char *above = m->map->keyed
+	    ? "true" : arena_printf(m->arena, "%s > asked.floor", m->key);
+	const char *due = "";
+
+	if (not_before != NULL)
+		due = arena_printf(m->arena,
+		    " and not exists (select from %s as o where o.%s <= %s%s)", m->table->name,
+		    quoted(not_before),
+		    strcmp(not_before->base, "timestamp") == 0 ? "now() at time zone 'UTC'"
+								: "now()", m->unsent);
+	return arena_printf(m->arena,
+	    "case when not exists (select from %s as o where %s%s%s)%s"
+	    " then coalesce(pg_relation_filenode(%s), 0)::text end",
+	    m->table->name, above, m->at_once, m->unsent, due, m->map->look.oid);
+}
+
+static const char *
 text_or_null(const struct maker *m, enum outbox_column role)
 {
 	const struct outbox_look_column *c = m->map->role[role];
@@ -237,9 +257,13 @@ by_seq(const struct maker *m)
 	    "select count(*) from (select from %s as o where %s > $1::int8%s%s limit 100000)"
 	    " as ahead", table->name, m->key, m->at_once, m->unsent);
 	table->writers = arena_printf(m->arena,
-	    "select virtualtransaction from pg_locks where locktype = 'relation' and relation = %s"
-	    " and database = (select oid from pg_database where datname = current_database())"
-	    " and mode = 'RowExclusiveLock' and granted", m->map->look.oid);
+	    "select virtualtransaction, (array_agg(transactionid order by age(transactionid) desc)"
+	    "  filter (where locktype = 'transactionid'))[1]::text"
+	    " from pg_locks where granted and (locktype = 'transactionid' and mode = 'ExclusiveLock'"
+	    "  or locktype = 'relation' and mode = 'RowExclusiveLock' and relation = %s"
+	    "  and database = (select oid from pg_database where datname = current_database()))"
+	    " group by virtualtransaction having bool_or(locktype = 'relation')",
+	    m->map->look.oid);
 }
 
 static const char *
@@ -458,11 +482,11 @@ outbox_sql_bell(struct outbox_table *table, const struct outbox_map *map)
 	    "select pg_advisory_unlock(" BELL_CLASS ", %s::oid::int4)", oid);
 }
 
-void
-outbox_sql_make(struct outbox_table *table, const struct outbox_map *map,
-    const struct config_outbox *config)
+static void
+make(struct outbox_table *table, const struct outbox_map *map, const struct config_outbox *config,
+    struct arena *arena)
 {
-	struct maker m = { .table = table, .map = map, .arena = &table->arena }, by_key;
+	struct maker m = { .table = table, .map = map, .arena = arena }, by_key;
 	const struct outbox_look_column *key = map->role[map->keyed ? OUTBOX_ID : OUTBOX_SEQ];
 	const struct outbox_look_column *not_before = map->role[OUTBOX_NOT_BEFORE];
 
@@ -487,6 +511,7 @@ outbox_sql_make(struct outbox_table *table, const struct outbox_map *map,
 		limited_sql(&by_key, "%s = %s", m.key, m.keys), m.order),
 	    "$3", "$4", "count(*) over ()");
 	erase(&by_key, config);
+	table->glance = glance_sql(&m);
 	if (map->sent != NULL && config->retention_ms > 0)
 		table->retire = retire_sql(&m);
 	if (!map->keyed) {
@@ -499,3 +524,20 @@ outbox_sql_make(struct outbox_table *table, const struct outbox_map *map,
 	    table->name, m.at_once, m.unsent);
 }
 
+/* What they are made of goes; there may be hundreds of tables. */
+void
+outbox_sql_make(struct outbox_table *table, const struct outbox_map *map,
+    const struct config_outbox *config)
+{
+	const char **const statements[] = { &table->read, &table->fetch, &table->sweep,
+		&table->catch_up, &table->erase, &table->park, &table->drop, &table->unpark,
+		&table->remain, &table->writers, &table->net, &table->count, &table->glance,
+		&table->retire };
+	struct arena arena = ARENA_INIT;
+
+	make(table, map, config, &arena);
+	for (size_t i = 0; i < ARRAY_SIZE(statements); i++)
+		if (*statements[i] != NULL)
+			*statements[i] = arena_strdup(&table->arena, *statements[i]);
+	arena_release(&arena);
+}

@@ -35,13 +35,15 @@ enum {
  * snapshot of the rows that follow: the positions are of after the snapshot was taken, so the
  * commits of all rows in it are below INSERT_LSN. BEHIND are the seqs of the rows between floor and
  * cursor. FILE changes when the table is truncated, and its numbers may have begun anew.
+ * SNAPSHOT is as pg_current_snapshot() gives it.
  */
 enum {
 	OUTBOX_META_INSERT_LSN = 1,
 	OUTBOX_META_FLUSH_LSN,
 	OUTBOX_META_BACKEND_PID,
 	OUTBOX_META_BEHIND,
-	OUTBOX_META_FILE
+	OUTBOX_META_FILE,
+	OUTBOX_META_SNAPSHOT
 };
 /* The columns of 'net'; the first one is OUTBOX_SEQ. */
 enum { OUTBOX_NET_AGGREGATE_TYPE = 1, OUTBOX_NET_AGGREGATE_ID };
@@ -120,11 +122,20 @@ struct outbox_table {
 	/* $1 the outbox, $2 numbers int8[] in pawl.outbox_dead: back into the table, for pawlctl */
 	const char *unpark;
 	const char *remain; /* of these: the seqs (ids) that are still to be published */
-	const char *writers;		/* virtual ids of transactions that may be writing */
+	/*
+	 * Transactions that may be writing: their virtual ids and, if they have one yet, their
+	 * numbers; of all that subtransactions have, too, the first one
+	 */
+	const char *writers;
 	/* $1 from (excluded), $2 to, $3 rows: what is left there, seqs and aggregates */
 	const char *net;
 	/* $1 cursor: rows ahead of it, 100000 at most. keyed: all that are to be published */
 	const char *count;
+	/*
+	 * An expression: its file, or null when there may be something to publish that is not known
+	 * yet, if nothing is. asked.floor: the floor
+	 */
+	const char *glance;
 	/*
 	 * $1 seq or id (excluded; null: from the first one), $2 rows, $3 milliseconds: of so many
 	 * rows behind it those that were sent so long ago are deleted. Gives the last seq or id of

@@ -204,7 +204,7 @@ outbox_took(struct outbox *o, int64_t ms)
 
 struct outbox *
 outbox_new(struct relay *relay, const struct config_outbox *config, struct database *database,
-    struct amqp_publisher *publisher, struct stats_page *page)
+    struct glance *glance, struct amqp_publisher *publisher, struct stats_page *page)
 {
 	static unsigned number;
 	struct outbox *o = xcalloc(1, sizeof(*o));
@@ -227,6 +227,8 @@ outbox_new(struct relay *relay, const struct config_outbox *config, struct datab
 		.up = session_up, .down = session_down, .notified = notified, .arg = o
 	};
 	database_add_user(database, &o->user, config->name);
+	o->glance = glance;
+	glance_add(glance, o);
 	return o;
 }
 
@@ -268,6 +270,10 @@ count(struct outbox *o)
 	struct outbox_number cursor = { "" };
 	const char *values[] = { outbox_number(&cursor, o->reader.cursor) };
 
+	if (outbox_is_quiet(o) || o->reader.reading == READING_GLANCE) {
+		stats_set(&outbox_stats(o)->pending, 0);
+		return;
+	}
 	outbox_execute(o, counted, "count", o->table.keyed ? 0 : 1, values);
 }
 
@@ -285,6 +291,18 @@ oldest_s(const struct outbox *o)
 	return oldest;
 }
 
+/* What grew while there was much to do. */
+static void
+give_back(struct outbox *o)
+{
+	if (o->aggregates.count == 0)
+		table_release(&o->aggregates);
+	if (o->known.count == 0)
+		seq_map_release(&o->known);
+	if (o->keys.by_number.count == 0)
+		outbox_keys_reset(o);
+}
+
 void
 outbox_tick(struct outbox *o)
 {
@@ -296,6 +314,8 @@ outbox_tick(struct outbox *o)
 	outbox_publish_tick(o, clock_mono_now());
 	outbox_blocked_tick(o, clock_mono_now());
 	outbox_aside_tick(o);
+	if (outbox_is_quiet(o))
+		give_back(o);
 	if (o->state == OUTBOX_LEADING && ++o->ticks % COUNT_TICKS == 0 &&
 	    !relay_is_draining(o->relay))
 		count(o);

@@ -179,7 +179,7 @@ outbox_keys_look(struct outbox *o, database_fn *fn, unsigned rows)
 	outbox_end_list(&ids);
 	values[0] = known.data;
 	values[1] = outbox_number(&n[0], rows);
-	values[2] = outbox_number(&n[1], OUTBOX_READ_BYTES);
+	values[2] = outbox_number(&n[1], (long long)o->reader.read_bytes);
 	values[3] = outbox_number(&n[2], o->config->max_body_bytes);
 	values[4] = types.data;
 	values[5] = ids.data;

@@ -10,6 +10,7 @@
 #include "outbox-relay/relay.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "common/stats.h"
 #include "outbox-relay/database.h"
 #include "outbox-relay/outbox_internal.h"
+#include "outbox-relay/servers.h"
 #include "util/amqp_publisher.h"
 #include "util/arena.h"
 #include "util/loop.h"
@@ -34,6 +36,8 @@ struct relay {
 	struct amqp_publisher *publisher;
 	struct log_complaint broker_complaint, list_complaint;
 	struct database **databases;
+	struct glance **glances;	/* one for each of them */
+	struct servers *servers;
 	size_t database_count;
 	struct outbox **outboxes;
 	size_t outbox_count;
@@ -42,6 +46,7 @@ struct relay {
 	struct loop_timer tick, drain;
 	struct clock_mono drain_until;
 	bool draining, until_empty, stopped;
+	int status;			/* of the program */
 	size_t bytes;				/* of rows in memory */
 	size_t leading;
 	struct arena arena;
@@ -313,15 +318,32 @@ is_wanted(const struct relay_options *options, const char *name)
 	return options->only_count == 0;
 }
 
-static struct database *
+static size_t
 database_for(struct relay *relay, const char *conninfo)
 {
-	for (size_t i = 0; i < relay->database_count; i++)
-		if (strcmp(database_conninfo(relay->databases[i]), conninfo) == 0)
-			return relay->databases[i];
-	relay->databases[relay->database_count] = database_new(relay->loop, conninfo,
-	    arena_printf(&relay->arena, "pawl-relay %s", relay->config->name));
-	return relay->databases[relay->database_count++];
+	size_t i = 0;
+
+	while (i < relay->database_count &&
+	    strcmp(database_conninfo(relay->databases[i]), conninfo) != 0)
+		i++;
+	if (i == relay->database_count) {
+		relay->databases[i] = database_new(relay->loop, conninfo,
+		    arena_printf(&relay->arena, "pawl-relay %s", relay->config->name));
+		relay->glances[i] = glance_new(relay->databases[i]);
+		servers_add(relay->servers, relay->databases[i]);
+		relay->database_count++;
+	}
+	return i;
+}
+
+static void
+refuse(void *arg, const char *error)
+{
+	struct relay *relay = arg;
+
+	log_error("%s: outboxes: %s", relay->config->file, error);
+	relay->status = EX_CONFIG;
+	loop_stop(relay->loop);
 }
 
 static void
@@ -347,20 +369,23 @@ start_outboxes(struct relay *relay, const struct relay_options *options)
 	relay->outboxes = arena_array(&relay->arena, config->outbox_count, sizeof(struct outbox *));
 	relay->databases = arena_array(&relay->arena, config->outbox_count,
 	    sizeof(struct database *));
+	relay->glances = arena_array(&relay->arena, config->outbox_count, sizeof(struct glance *));
+	relay->servers = servers_new(relay->loop, refuse, relay);
 	start_stats(relay, config->outbox_count);
 	for (size_t i = 0; i < config->outbox_count; i++) {
 		const struct config_outbox *outbox = &config->outboxes[i];
 		struct stats_page *page = NULL;
+		size_t at;
 
 		if (!is_wanted(options, outbox->name))
 			continue;
 		if (relay->stats != NULL)
 			page = stats_page_take(relay->stats, STATS_PAGE_OUTBOX, outbox->name);
+		at = database_for(relay, outbox->conninfo);
 		relay->outboxes[relay->outbox_count++] = outbox_new(relay, outbox,
-		    database_for(relay, outbox->conninfo), relay->publisher, page);
+		    relay->databases[at], relay->glances[at], relay->publisher, page);
 	}
-	for (size_t i = 0; i < relay->database_count; i++)
-		database_start(relay->databases[i]);
+	servers_start(relay->servers);
 }
 
 static void
@@ -369,8 +394,11 @@ stop(struct relay *relay)
 	relay->stopped = true;
 	for (size_t i = 0; i < relay->outbox_count; i++)
 		outbox_free(&relay->outboxes[i]);
-	for (size_t i = 0; i < relay->database_count; i++)
+	for (size_t i = 0; i < relay->database_count; i++) {
 		database_free(&relay->databases[i]);
+		glance_free(&relay->glances[i]);
+	}
+	servers_free(&relay->servers);
 	amqp_publisher_free(&relay->publisher);
 	loop_timer_stop(&relay->tick);
 	loop_timer_stop(&relay->drain);
@@ -383,6 +411,20 @@ stop(struct relay *relay)
 	arena_release(&relay->arena);
 }
 
+/*
+ * By default the C library stops mapping large blocks on their own once such a block was freed. But
+ * those that rabbitmq-c has for each channel, as large as a frame, are hardly touched: mapped they
+ * cost a page each. And memory that was needed for large payloads goes back.
+ */
+static void
+spare_memory(void)
+{
+#ifdef __GLIBC__
+	(void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+	(void)mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
+#endif
+}
+
 int
 relay_run(const struct config *config, const struct relay_options *options)
 {
@@ -391,6 +433,7 @@ relay_run(const struct config *config, const struct relay_options *options)
 		.config = config, .until_empty = options->until_empty, .arena = ARENA_INIT
 	};
 
+	spare_memory();
 	relay.work_end = &relay.work;
 	relay.loop = loop_new();
 	loop_signals(relay.loop, signals, ARRAY_SIZE(signals), on_signal, &relay);
@@ -406,5 +449,5 @@ relay_run(const struct config *config, const struct relay_options *options)
 	loop_run(relay.loop);
 	log_info("stopped");
 	stop(&relay);
-	return EX_OK;
+	return relay.status;
 }
