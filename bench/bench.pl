@@ -4,15 +4,19 @@
 # Every round runs every contestant once (A B C A B C ...), so that what else the machine does hits all alike; the medians of the rounds
 # are compared. README.md says what is measured and how to read it.
 #
-# Environment: BENCH_QUICK=1 (one short round), BENCH_ROUNDS=n, BENCH_ONLY=regex of contestants.
+# Environment: BENCH_QUICK=1 (one short round), BENCH_ROUNDS=n, BENCH_ONLY=regex of contestants, BENCH_GONE=n (rows that go through
+# before a "lasting" run is measured), BENCH_MINUTES=n and BENCH_RATE=n (relay-endurance).
 use strict;
 use warnings;
 use File::Temp ();
+use FindBin;
+use lib $FindBin::Bin;
 use IO::Handle;
 use JSON::PP ();
 use List::Util qw(max min);
 use POSIX ();
 use Time::HiRes qw(time);
+use Latency;
 use Pawl::Postgres;
 use Pawl::Process;
 use Pawl::Program;
@@ -48,8 +52,18 @@ my @relays = (
 	[ 'row', 'row by row', $quick ? 500 : 3_000, sub { bare_relay(@_, 1) } ],
 );
 
+# name, what it is, rows, what another session does from before the first of the rows that go through on
+my $gone = $ENV{BENCH_GONE} || ($quick ? 10_000 : 100_000);
+my @lasting = (
+	[ 'relay-plain', thousands($gone) . ' rows have gone through', 20_000 ],
+	[ 'relay-held-snapshot', '... under an old snapshot', 20_000, 'begin isolation level repeatable read; select 1 from pawl.outbox' ],
+	[ 'relay-open-writer', '... while a transaction is open that has a row', 20_000,
+		"begin; insert into pawl.outbox (aggregatetype, aggregateid, type, payload) values ('order', 'held', 'OrderPlaced', '{}')" ],
+);
+my ($endurance_s, $endurance_rate) = (60 * ($ENV{BENCH_MINUTES} || ($quick ? 0.1 : 0.5)), $ENV{BENCH_RATE} || 2000);
+
 my ($postgres, $broker, $db, $vhost, $conninfo, $session);
-my (%rates, %cpu);
+my (%rates, %cpu, $endurance);
 my $run = 0;
 
 sub start_servers
@@ -202,61 +216,237 @@ sub consume
 
 sub bare_relay { my ($count, $batch) = @_; return start('relay-bare', "$build/bench/relay-bare", $vhost->uri, 'bench', $conninfo, $count, $batch) }
 
-sub pawl_relay
+sub pawl_relay { return start_relay("bench: { conninfo = \"$conninfo\";  exchange = \"bench\";  order = \"aggregate\"; };") }
+
+sub start_relay
 {
+	my ($outboxes) = @_;
 	my $uri = $vhost->uri;
 	my $file = write_file('relay.conf', <<"	END");
 		run_dir = "$tmp";
 		broker: { uri = "$uri"; };
-		database: { conninfo = "$conninfo"; };
-		outboxes: { bench: { exchange = "bench";  order = "aggregate"; }; };
+		outboxes: { $outboxes };
 	END
 	return start('pawl-relay', "$build/pawl-relay", '-c', $file);
+}
+
+sub insert_rows
+{
+	my ($to, $from, $count) = @_;
+	my $plain = "jsonb_build_object('id', n, 'aggregate', a, 'total', n % 10000 + 0.25, 'note', '')";
+	$to->query(<<"	END");
+		insert into pawl.outbox (aggregatetype, aggregateid, type, payload)
+		select 'order', a, 'OrderPlaced', jsonb_set($plain, '{note}', to_jsonb(repeat('x', $body_bytes - length(($plain)::text))))
+		from (select n, 'a' || lpad((((n * 2654435761) & 4294967295) >> 8) % $aggregates || '', 5, '0') as a
+			from generate_series($from\::bigint, $from\::bigint + $count - 1) n) r
+	END
+	return;
 }
 
 sub fill_outbox
 {
 	my ($count) = @_;
-	my $plain = "jsonb_build_object('id', n, 'aggregate', a, 'total', n % 10000 + 0.25, 'note', '')";
 	$session->query('truncate pawl.outbox restart identity');
-	$session->query(<<"	END");
-		insert into pawl.outbox (aggregatetype, aggregateid, type, payload)
-		select 'order', a, 'OrderPlaced', jsonb_set($plain, '{note}', to_jsonb(repeat('x', $body_bytes - length(($plain)::text))))
-		from (select n, 'a' || lpad((((n * 2654435761) & 4294967295) >> 8) % $aggregates || '', 5, '0') as a from generate_series(1, $count\::bigint) n) r
-	END
+	insert_rows($session, 1, $count);
 	$session->query('vacuum analyze pawl.outbox');
 	$session->query('checkpoint');
 	return;
 }
 
-# Rows per second from the first commit of deletions to the last.
+# Rows per second from the first commit of deletions to the last. The rows are those from behind $base on, $count of them.
+sub rate_of
+{
+	my ($process, $where, $base, $count) = @_;
+	my $committed = 'extract(epoch from (select timestamp from pg_last_committed_xact()))';
+	my ($first, $from) = @{ wait_until($process, sub {
+		my ($row) = $where->query("select coalesce(min(seq), $base + $count + 1) - 1, $committed from pawl.outbox where seq > $base");
+		return $row->[0] > $base ? $row : undef;
+	}) };
+	my $to = wait_until($process, sub {
+		$where->value("select case when exists (select from pawl.outbox where seq = $base + $count) or exists (select from pawl.outbox where seq > $base)"
+			. " then null else $committed end");
+	});
+	return ($base + $count - $first) / ($to - $from);
+}
+
 sub relay
 {
 	my ($name, $count, $start) = @{ $_[0] }[0, 2, 3];
 	my $queue = 'bench-' . ++$run;
-	my $committed = 'extract(epoch from (select timestamp from pg_last_committed_xact()))';
 
 	fill_outbox($count);
 	$vhost->amqp->declare_queue($queue);
 	$vhost->amqp->bind($queue, 'bench', '#');
 	my $before = costs();
 	my $process = $start->($count);
-	my ($first, $from) = @{ wait_until($process, sub {
-		my ($row) = $session->query("select coalesce(min(seq), $count + 1) - 1, $committed from pawl.outbox");
-		return $row->[0] > 0 ? $row : undef;
-	}) };
-	my $to = wait_until($process, sub {
-		$session->value("select case when exists (select from pawl.outbox where seq = $count) or exists (select from pawl.outbox) then null else $committed end");
-	});
+	my $rate = rate_of($process, $session, 0, $count);
 	$process->signal('TERM') if $name eq 'relay';
 	finish($process, 60);
 	take_costs($name, $count, $before);
 	Pawl::Process::poll(sub { $vhost->count($queue) == $count }, 10) or die "$name: " . $vhost->count($queue) . " messages instead of $count\n";
 	$vhost->amqp->delete_queue($queue);
-	return ($count - $first) / ($to - $from);
+	return $rate;
+}
+
+# ---- relays: is it still as fast later on?
+
+sub new_outbox
+{
+	my ($name) = @_;
+	my $new = $postgres->create_db($name);
+	my $of = $new->conninfo(host => $postgres->{dir});
+	my $migrate = Pawl::Program->run('pawlctl', 'migrate', $of);
+	die "could not migrate: $migrate->{err}\n" if $migrate->{status};
+	return ($new, $of);
+}
+
+sub stop_relay { my ($relay) = @_; $relay->signal('TERM'); finish($relay, 60); return }
+
+# One relay with an outbox in a database of its own for each contestant, so that what one of them holds is the others' no more than a
+# core that is busy. $gone rows go through each; then they take turns, each as the first one, two in a round. What it costs the server is
+# what its sessions have used so far, those that ended included.
+sub lasting
+{
+	my @here = @_;
+	my (%of, $relay);
+	my $spent = sub {
+		my @sessions = split(' ', Pawl::Postgres::Database::read_all('/proc/' . $postgres->pid . '/task/' . $postgres->pid . '/children'));
+		my $server = 0;
+		$server += seconds_of($_) for $postgres->pid, @sessions;
+		return { own => seconds_of($relay->pid), postgres => $server, broker => seconds_of($broker->pid) };
+	};
+	my $through = sub {
+		my ($name, $count) = @_;
+		my $to = $of{$name}{session};
+		insert_rows($to, 1, $count);
+		my $rate = rate_of($relay, $to, $to->value('select last_value from pawl.outbox_seq_seq') - $count, $count);
+		Pawl::Process::poll(sub { $vhost->count('lasting') == $count }, 10) or die "$name: " . $vhost->count('lasting') . " messages instead of $count\n";
+		$vhost->amqp->purge('lasting');
+		return $rate;
+	};
+
+	$vhost->amqp->declare_queue('lasting');
+	$vhost->amqp->bind('lasting', 'bench', '#');
+	my $outboxes = '';
+	for (@here) {
+		my ($name, $hold) = @{$_}[0, 3];
+		(my $key = $name) =~ tr/-/_/;
+		(my $new, my $info) = new_outbox($key);
+		$of{$name} = { session => $new->session, other => $new->session };
+		$of{$name}{other}->query($hold) if $hold;
+		$outboxes .= "$key: { conninfo = \"$info\";  exchange = \"bench\";  order = \"aggregate\"; }; ";
+	}
+	$relay = start_relay($outboxes);
+	for (@here) {
+		for (my $left = $gone; $left > 0; $left -= 50_000) {
+			$through->($_->[0], $left > 50_000 ? 50_000 : $left);
+		}
+	}
+	for my $turn (0 .. 2 * $rounds - 1) {
+		for (@here[ map { ($_ + $turn) % @here } 0 .. $#here ]) {
+			my ($name, $count) = @{$_}[0, 2];
+			$session->query('checkpoint');
+			my $before = $spent->();
+			my $rate = $through->($name, $count);
+			my $after = $spent->();
+			push @{ $rates{$name} }, $rate;
+			push @{ $cpu{$name}{$_} }, ($after->{$_} - $before->{$_}) * 1e6 / $count for keys %$after;
+			say_rate(1 + int($turn / 2), $name, $rate);
+		}
+	}
+	$_->{other}->close for values %of;
+	stop_relay($relay);
+	$vhost->amqp->delete_queue('lasting');
+	return;
+}
+
+# Rows at a steady rate, in batches, for a long time. The last one of each batch is of another type, so that it goes to a queue of its own
+# too, where it is looked for: from the answer to the commit until it is there.
+sub endure
+{
+	my ($new, $of) = new_outbox('endurance');
+	my ($writer, $watcher, $amqp) = ($new->session, $new->session, $vhost->connect);
+	my $batch = max(1, int($endurance_rate / 20));
+	my $naptime = $endurance_s < 180 ? '5s' : '1min';	# of autovacuum: it has to come around a few times
+	$new->do("alter system set autovacuum_naptime = '$naptime'");
+	$new->do('select pg_reload_conf()');
+	$amqp->declare_queue('endurance', arguments => { 'x-queue-type' => 'quorum', 'x-max-length' => [ 'I', 10_000 ] });
+	$amqp->bind('endurance', 'bench', '#');
+	$amqp->declare_queue('probe');
+	$amqp->bind('probe', 'bench', 'Probe');
+	my $relay = start_relay("endurance: { conninfo = \"$of\";  exchange = \"bench\";  order = \"aggregate\"; };");
+	$amqp->consume('probe', 1000, 1);
+	my (%sent, @lag, @table, @memory, $last);
+	my $take = sub {
+		my ($until) = @_;
+		my $left = $until - time;
+		my $message = $amqp->next_delivery($left > 0 ? $left : 0) or return;
+		my ($n) = $message->{body} =~ /"n": ?(\d+)/;
+		my $at = delete $sent{$n} or return;
+		push @lag, [ $at, (time - $at) * 1000 ];
+		return 1;
+	};
+	my $send = sub {
+		my ($n) = @_;
+		$writer->query('begin');
+		insert_rows($writer, 1 + $n * ($batch - 1), $batch - 1) if $batch > 1;
+		$writer->query("insert into pawl.outbox (aggregatetype, aggregateid, type, payload)"
+			. " values ('order', 'a' || lpad(($n % $aggregates)::text, 5, '0'), 'Probe', jsonb_build_object('n', $n)); commit");
+		$sent{$n} = time;
+	};
+	$send->(0);	# it leads, and all its statements are prepared
+	$take->(time + 10) or die "relay-endurance: nothing comes\n" . $relay->log;
+	@lag = ();
+	my ($begun, $second) = (time, 0);
+	for my $n (1 .. $endurance_s * 20) {
+		my $due = $begun + $n / 20;
+		while (time < $due) { $take->($due) or last }
+		$send->($n);
+		next if time < $begun + $second;
+		push @table, $watcher->value("select pg_total_relation_size('pawl.outbox')");
+		push @memory, Pawl::Postgres::Database::read_all('/proc/' . $relay->pid . '/status') =~ /^VmRSS:\s+(\d+)/m;
+		$second++;
+	}
+	my $took = time - $begun;
+	my $end = time + 60;
+	while (%sent) { $take->($end) or die 'relay-endurance: ' . keys(%sent) . " batches did not arrive\n" . $relay->log }
+	stop_relay($relay);
+	$amqp->delete_queue($_) for qw(endurance probe);
+	$amqp->close;
+	$new->do('alter system reset autovacuum_naptime');
+	$new->do('select pg_reload_conf()');
+	my @by = map { my $third = $_; [ map { $_->[1] } grep { int(3 * ($_->[0] - $begun) / ($took + 1)) == $third } @lag ] } 0 .. 2;
+	my $thirds = sub { my ($code, @of) = @_; my $n = int(@of / 3); return [ map { rounded($code->(@of[ $_ * $n .. ($_ + 1) * $n - 1 ]), 2) } 0 .. 2 ] };
+	$endurance = {
+		seconds => rounded($took, 1), rows => $batch * 20 * $endurance_s, per_second => rounded($batch * 20 * $endurance_s / $took, 0),
+		lag_ms => { p50 => rounded(percentile(50, map { @$_ } @by), 2), p99 => rounded(percentile(99, map { @$_ } @by), 2), max => rounded(max(map { @$_ } @by), 2),
+			p50_thirds => [ map { rounded(percentile(50, @$_), 2) } @by ], p99_thirds => [ map { rounded(percentile(99, @$_), 2) } @by ] },
+		table_mb => { begin => rounded($table[0] / 2**20, 2), end => rounded($table[-1] / 2**20, 2), max_thirds => $thirds->(\&max, map { $_ / 2**20 } @table) },
+		relay_mb => { begin => rounded($memory[0] / 1024, 2), end => rounded($memory[-1] / 1024, 2), max_thirds => $thirds->(\&max, map { $_ / 1024 } @memory) },
+	};
+	return;
+}
+
+sub grows { my ($what, $slack, $thirds) = @_; return "$what " . ($thirds->[2] > 1.5 * $thirds->[0] + $slack ? 'GROWS' : 'does not grow') }
+
+sub print_endurance
+{
+	my $e = $endurance or return;
+	my ($lag, $table, $memory) = @{$e}{qw(lag_ms table_mb relay_mb)};
+	printf "\nrelay-endurance: %s rows in batches, %s a second for %.0f s\n", thousands($e->{rows}), thousands($e->{per_second}), $e->{seconds};
+	printf "  commit to consumer   p50 %.1f ms, p99 %.1f ms, max %.1f ms; by thirds of the time: p50 %s, p99 %s\n", @{$lag}{qw(p50 p99 max)},
+		map { join(' / ', map { sprintf '%.1f', $_ } @$_) } @{$lag}{qw(p50_thirds p99_thirds)};
+	printf "  %-20s %.1f MB at first, %.1f MB at the end; by thirds at most: %s\n", @$_[0, 1, 2], join(' / ', map { sprintf '%.1f', $_ } @{ $_->[3] })
+		for [ 'table with index', @{$table}{qw(begin end max_thirds)} ], [ q(relay's memory), @{$memory}{qw(begin end max_thirds)} ];
+	print '  ', join('; ', grows('the lag', 5, $lag->{p50_thirds}), grows('the table', 8, $table->{max_thirds}), grows('the memory', 8, $memory->{max_thirds})), "\n";
+	return;
 }
 
 # ---- figures
+
+sub percentile { my ($p, @of) = @_; my @sorted = sort { $a <=> $b } @of; return @sorted ? $sorted[ POSIX::ceil($p / 100 * @sorted) - 1 ] : 0 }
+
+sub say_rate { my ($round, $name, $rate) = @_; printf "round %d of %d: %-18s %9s per second\n", $round, $rounds, $name, thousands($rate); return }
 
 sub median
 {
@@ -339,17 +529,27 @@ for my $round (1 .. $rounds) {
 		next if $name !~ /$only/;
 		my $rate = (grep { $_ == $contestant } @consumers, @handlers) ? consume($contestant) : relay($contestant);
 		push @{ $rates{$name} }, $rate;
-		printf "round %d of %d: %-18s %9s per second\n", $round, $rounds, $name, thousands($rate);
+		say_rate($round, $name, $rate);
 	}
 }
+my @lasting_here = grep { $_->[0] =~ /$only/ } @lasting;
+lasting(@lasting_here) if @lasting_here;
+endure() if 'relay-endurance' =~ /$only/;
 print_table('consumers, messages per second', \@consumers, qw(bare textbook));
 print_table('handlers, messages per second', \@handlers, qw(worker-sql));
 print_table('relays, rows per second', \@relays, qw(loop row));
+print_table('relays later on, rows per second', \@lasting, qw(relay-plain));
+print_endurance();
+my %own = (postgres => $postgres, vhost => $vhost, build => $build, tmp => "$tmp", quick => $quick, start => \&start, write_file => \&write_file);
+my $latency = 'relay-latency' =~ /$only/ ? Latency::relay(%own) : undef;
+my $writers = 'relay-writers' =~ /$only/ ? Latency::writers(%own) : undef;
 mkdir("$build/bench");
 open(my $out, '>', "$build/bench/out.json") or die "could not write $build/bench/out.json: $!\n";
 print $out JSON::PP->new->utf8->canonical->pretty->encode({
 	machine => $machine, rounds => $rounds, quick => $quick ? JSON::PP::true : JSON::PP::false, body_bytes => $body_bytes, aggregates => $aggregates,
 	consumers => results(\@consumers, qw(bare textbook)), handlers => results(\@handlers, 'worker-sql'), relays => results(\@relays, qw(loop row)),
+	lasting => results(\@lasting, 'relay-plain'), gone => $gone, endurance => $endurance,
+	latency => $latency, writers => $writers,
 });
 close($out) or die "could not write $build/bench/out.json: $!\n";
 print "\nall figures: bench/out.json\n";

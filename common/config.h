@@ -67,7 +67,8 @@ struct config_queue {
 	uint64_t fingerprint;			/* of all that is above, the broker's settings, and the handler files (inode, mtime, size): equal = no new runner */
 };
 
-enum config_unroutable { UNROUTABLE_HOLD, UNROUTABLE_PARK, UNROUTABLE_DROP };
+/* What becomes of an event that cannot be published. */
+enum config_policy { POLICY_HOLD, POLICY_PARK, POLICY_DROP };
 enum config_envelope { ENVELOPE_NONE, ENVELOPE_CLOUDEVENTS };
 struct config_outbox {
 	const char *name;
@@ -83,10 +84,12 @@ struct config_outbox {
 	const char *source;			/* of CloudEvents; a template */
 	const char *exchange, *routing_key;	/* templates: "{aggregatetype}", "{type}" */
 	enum config_order order;		/* AGGREGATE or NONE */
-	enum config_unroutable unroutable;
+	enum config_policy unroutable;		/* no queue takes it */
+	enum config_policy refused;		/* it can be no message: HOLD or PARK */
 	unsigned window;			/* unconfirmed at most, 1000 */
 	int64_t max_body_bytes;			/* larger payloads are not published: the broker would close the channel */
 	int64_t poll_min_ms, poll_max_ms;	/* 5, 250 */
+	bool doorbell;				/* sleep behind a lock, so that writers ring; the table has the trigger, one hopes */
 };
 
 struct config {

@@ -249,8 +249,11 @@ const struct config_key config_keys[] = {
 	    .check = check_template, .manual = "routing key; a template over the table's columns, and {header:NAME}" },
 	{ "outboxes.*.order", KEY_WORD, .fallback = "aggregate", .words = "none aggregate", IN(config_outbox, order),
 	    .manual = "\"aggregate\": events of one aggregate one after the other; \"none\": as they come, faster" },
-	{ "outboxes.*.unroutable", KEY_WORD, .fallback = "hold", .words = "hold", .later = "park drop", IN(config_outbox, unroutable),
-	    .manual = "what becomes of an event that no queue takes: \"hold\", it waits and with it its aggregate" },
+	{ "outboxes.*.unroutable", KEY_WORD, .fallback = "hold", .words = "hold park drop", IN(config_outbox, unroutable),
+	    .manual = "what becomes of an event that no queue takes: \"hold\", it waits and with it its aggregate; \"park\", it is put into"
+	    " pawl.outbox_dead; \"drop\", it is deleted" },
+	{ "outboxes.*.refused", KEY_WORD, .fallback = "hold", .words = "hold park", IN(config_outbox, refused),
+	    .manual = "the same of an event that cannot be a message: too large, or with a header that cannot be one" },
 	{ "outboxes.*.window", KEY_INT, .fallback = "1000", .min = 1, .max = 10000, IN(config_outbox, window),
 	    .manual = "most events that are published and not yet confirmed" },
 	{ "outboxes.*.max_body", KEY_SIZE, .fallback = "16MiB", .min = 1, .max = 128 * MIB, IN(config_outbox, max_body_bytes),
@@ -259,6 +262,8 @@ const struct config_key config_keys[] = {
 	    .manual = "wait between two looks at the table while events come" },
 	{ "outboxes.*.poll_max", KEY_DURATION, .fallback = "250ms", .min = 1, .max = MINUTE, IN(config_outbox, poll_max_ms),
 	    .manual = "the same when none came for a while" },
+	{ "outboxes.*.doorbell", KEY_BOOL, .fallback = "false", IN(config_outbox, doorbell),
+	    .manual = "be told of the first event after a silence at once, by a trigger on the table" },
 };
 const size_t config_keys_count = ARRAY_SIZE(config_keys);
 

@@ -11,6 +11,7 @@
 /* One row for each column of the table; the first ones are of the table and the same in each. */
 enum {
 	CHECK_NAME,
+	CHECK_LITERAL,
 	CHECK_SCHEMA,
 	CHECK_LOCK_KEY,
 	CHECK_OID,
@@ -21,7 +22,9 @@ enum {
 	CHECK_ROWS_HIDDEN,
 	CHECK_DELETE,
 	CHECK_RULE,
+	CHECK_RINGS,
 	CHECK_ROLE,
+	CHECK_DEAD,
 	CHECK_COLUMN,
 	CHECK_QUOTED,
 	CHECK_TYPE,
@@ -35,6 +38,8 @@ enum {
 	CHECK_UPDATABLE,
 	CHECK_INDEXED,
 	CHECK_IN_PREDICATE,
+	CHECK_GENERATED,
+	CHECK_IDENTITY,
 	CHECK_COLUMNS
 };
 
@@ -48,7 +53,7 @@ enum {
  * character, which is one character long.
  */
 const char outbox_table_check_sql[] =
-    "select t.quoted, quote_ident(t.nspname),"
+    "select t.quoted, quote_literal(t.quoted), quote_ident(t.nspname),"
     " hashtextextended('pawl.outbox:' || t.nspname || '.' || t.relname, 0)::text,"
     " t.oid::text, t.relkind::text,"
     " t.relkind = 'r' and not exists (select from pg_inherits i"
@@ -59,7 +64,14 @@ const char outbox_table_check_sql[] =
     " has_table_privilege(t.oid, 'delete'),"
     " (select string_agg(w.ev_type::text, '') from pg_rewrite w where w.ev_class = t.oid"
     "  and w.is_instead and w.ev_enabled <> 'D'),"
+    " exists (select from pg_trigger g where g.tgrelid = t.oid and g.tgname = 'pawl_doorbell'"
+    "  and g.tgenabled in ('O', 'A')),"
     " quote_ident(current_user),"
+    " (select case when not has_table_privilege(d.oid, 'insert') then 'no right'"
+    "   when exists (select from pg_attribute a where a.attrelid = d.oid"
+    "    and a.attname = 'original' and not a.attisdropped) then 'there' end"
+    "  from pg_class d join pg_namespace n on n.oid = d.relnamespace"
+    "  where n.nspname = 'pawl' and d.relname = 'outbox_dead'),"
     " a.attname::text, quote_ident(a.attname), format_type(b.oid, -1),"
     " case when b.typnamespace = 'pg_catalog'::regnamespace then b.typname::text else '' end,"
     " b.typcategory::text,"
@@ -80,7 +92,8 @@ const char outbox_table_check_sql[] =
     " exists (select from pg_index i where i.indrelid = t.oid and i.indisvalid"
     "  and i.indkey[0] = a.attnum),"
     " exists (select from pg_index i where i.indrelid = t.oid and i.indisvalid"
-    "  and position(quote_ident(a.attname) in pg_get_expr(i.indpred, i.indrelid)) > 0)"
+    "  and position(quote_ident(a.attname) in pg_get_expr(i.indpred, i.indrelid)) > 0),"
+    " a.attgenerated <> '', a.attidentity = 'a'"
     " from (select c.oid, c.relkind, c.relname, c.relnamespace, n.nspname,"
     "   format('%I.%I', n.nspname, c.relname) as quoted"
     "  from pg_class c join pg_namespace n on n.oid = c.relnamespace"
@@ -130,6 +143,8 @@ read_columns(struct outbox_look *look, const struct pg_result *result, struct ar
 			.updatable = is_true(result, i, CHECK_UPDATABLE),
 			.indexed = is_true(result, i, CHECK_INDEXED),
 			.in_predicate = is_true(result, i, CHECK_IN_PREDICATE),
+			.generated = is_true(result, i, CHECK_GENERATED),
+			.identity = is_true(result, i, CHECK_IDENTITY),
 		};
 	look->columns = columns;
 	look->column_count = (size_t)count;
@@ -145,6 +160,7 @@ outbox_look_read(struct outbox_look *look, const struct pg_result *result, struc
 		return 0;
 	*look = (struct outbox_look){
 		.table = arena_strdup(arena, text(result, 0, CHECK_NAME)),
+		.literal = arena_strdup(arena, text(result, 0, CHECK_LITERAL)),
 		.schema = arena_strdup(arena, text(result, 0, CHECK_SCHEMA)),
 		.lock_key = arena_strdup(arena, text(result, 0, CHECK_LOCK_KEY)),
 		.oid = arena_strdup(arena, text(result, 0, CHECK_OID)),
@@ -155,7 +171,9 @@ outbox_look_read(struct outbox_look *look, const struct pg_result *result, struc
 		.rows_hidden = is_true(result, 0, CHECK_ROWS_HIDDEN),
 		.deletable = is_true(result, 0, CHECK_DELETE),
 		.rules = arena_strdup(arena, text(result, 0, CHECK_RULE)),
+		.rings = is_true(result, 0, CHECK_RINGS),
 		.role = arena_strdup(arena, text(result, 0, CHECK_ROLE)),
+		.dead = arena_strdup(arena, text(result, 0, CHECK_DEAD)),
 	};
 	read_columns(look, result, arena);
 	return 0;

@@ -21,10 +21,13 @@ struct outbox_look_column {
 	bool selectable, updatable;	/* by this session's role */
 	bool indexed;			/* an index begins with it */
 	bool in_predicate;		/* a partial index has it in its condition */
+	bool generated;			/* from other columns */
+	bool identity;			/* always */
 };
 
 struct outbox_look {
 	const char *table;		/* schema and name, quoted; NULL: there is none */
+	const char *literal;		/* the same as a string of SQL */
 	const char *schema;		/* quoted */
 	const char *lock_key, *oid;
 	char kind; /* pg_class.relkind: 'r' table, 'p' partitioned table, 'v' ... */
@@ -34,7 +37,9 @@ struct outbox_look {
 	bool rows_hidden;		/* row level security is in force for the role */
 	bool deletable;			/* by the role */
 	const char *rules; /* pg_rewrite.ev_type of rules that replace: "2" update, "4" delete */
+	bool rings;			/* has the trigger of a doorbell, and it is on */
 	const char *role;		/* of the session, quoted */
+	const char *dead; /* pawl.outbox_dead: "there", "no right" to insert, "" none of this version */
 	const struct outbox_look_column *columns;
 	size_t column_count;
 };

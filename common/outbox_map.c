@@ -304,6 +304,22 @@ map_sent(struct mapper *m)
 		    map->look.table, map->look.table, m->map->look.role);
 }
 
+static void
+check_dead(struct mapper *m)
+{
+	const char *key = m->config->unroutable == POLICY_PARK ? "unroutable" : "refused";
+
+	if (m->config->unroutable != POLICY_PARK && m->config->refused != POLICY_PARK)
+		return;
+	if (m->map->look.dead[0] == '\0')
+		mistake(m, key, "\"park\" needs the table pawl.outbox_dead in the same database;"
+		    " run: pawlctl migrate");
+	else if (strcmp(m->map->look.dead, "there") != 0)
+		mistake(m, key, "no right to insert into pawl.outbox_dead; run as its owner:"
+		    " grant usage on schema pawl to %s; grant select, insert, delete on"
+		    " pawl.outbox_dead to %s", m->map->look.role, m->map->look.role);
+}
+
 int
 outbox_map_init(struct outbox_map *map, const struct config_outbox *config,
     const struct pg_result *result, struct arena *arena, struct buf *mistakes)
@@ -330,6 +346,7 @@ outbox_map_init(struct outbox_map *map, const struct config_outbox *config,
 	map_sent(&m);
 	check_key(&m);
 	check_rules(&m);
+	check_dead(&m);
 	return m.count == 0 ? 0 : -1;
 }
 

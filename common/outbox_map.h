@@ -36,6 +36,8 @@ int	outbox_map_init(struct outbox_map *, const struct config_outbox *, const str
  */
 int	outbox_map_place(struct outbox_map *, const char *key, struct slice name, struct arena *,
     struct buf *mistakes) ATTR_NONNULL;
-/* outbox_sql.c: the statements of a table whose name and shape are set. retire: with that, too. */
-void	outbox_sql_make(struct outbox_table *, const struct outbox_map *, bool retire) ATTR_NONNULL;
+/* outbox_sql.c: the statements of a table whose name and shape are set; those that it needs. */
+void	outbox_sql_make(struct outbox_table *, const struct outbox_map *,
+    const struct config_outbox *) ATTR_NONNULL;
+void	outbox_sql_bell(struct outbox_table *, const struct outbox_map *) ATTR_NONNULL;
 #endif

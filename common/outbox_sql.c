@@ -124,8 +124,8 @@ meta_sql(const struct maker *m, const char *behind, const char *condition)
 	return arena_printf(m->arena,
 	    "select null::int8, pg_current_wal_insert_lsn()::text,"
 	    " pg_current_wal_flush_lsn()::text, pg_backend_pid()::text, %s::text,"
-	    " coalesce(pg_relation_filenode(%s), 0)::text, null::text, null::text, null::text,"
-	    " null::text, null::text, null::text, null::text, null::text%s where %s",
+	    " coalesce(pg_relation_filenode(%s), 0)::text, pg_current_snapshot()::text, null::text,"
+	    " null::text, null::text, null::text, null::text, null::text, null::text%s where %s",
 	    behind, m->map->look.oid, extras_sql(m, true), condition);
 }
 
@@ -213,6 +213,26 @@ back_sql(const struct maker *m, bool all)
 }
 
 static const char *
+glance_sql(const struct maker *m)
+{
+	const struct outbox_look_column *not_before = m->map->role[OUTBOX_NOT_BEFORE];
+	const char *above = m->map->keyed
+	    ? "true" : arena_printf(m->arena, "%s > asked.floor", m->key);
+	const char *due = "";
+
+	if (not_before != NULL)
+		due = arena_printf(m->arena,
+		    " and not exists (select from %s as o where o.%s <= %s%s)", m->table->name,
+		    quoted(not_before),
+		    strcmp(not_before->base, "timestamp") == 0 ? "now() at time zone 'UTC'"
+								: "now()", m->unsent);
+	return arena_printf(m->arena,
+	    "case when not exists (select from %s as o where %s%s%s)%s"
+	    " then coalesce(pg_relation_filenode(%s), 0)::text end",
+	    m->table->name, above, m->at_once, m->unsent, due, m->map->look.oid);
+}
+
+static const char *
 text_or_null(const struct maker *m, enum outbox_column role)
 {
 	const struct outbox_look_column *c = m->map->role[role];
@@ -237,29 +257,106 @@ by_seq(const struct maker *m)
 	    "select count(*) from (select from %s as o where %s > $1::int8%s%s limit 100000)"
 	    " as ahead", table->name, m->key, m->at_once, m->unsent);
 	table->writers = arena_printf(m->arena,
-	    "select virtualtransaction from pg_locks where locktype = 'relation' and relation = %s"
-	    " and database = (select oid from pg_database where datname = current_database())"
-	    " and mode = 'RowExclusiveLock' and granted", m->map->look.oid);
+	    "select virtualtransaction, (array_agg(transactionid order by age(transactionid) desc)"
+	    "  filter (where locktype = 'transactionid'))[1]::text"
+	    " from pg_locks where granted and (locktype = 'transactionid' and mode = 'ExclusiveLock'"
+	    "  or locktype = 'relation' and mode = 'RowExclusiveLock' and relation = %s"
+	    "  and database = (select oid from pg_database where datname = current_database()))"
+	    " group by virtualtransaction having bool_or(locktype = 'relation')",
+	    m->map->look.oid);
 }
 
-static void
-erase(const struct maker *m)
+static const char *
+erase_sql(const struct maker *m)
 {
 	const struct outbox_look_column *sent = m->map->sent;
 
+	if (sent == NULL)
+		return arena_printf(m->arena, "delete from %s as o where %s = %s", m->table->name,
+		    m->key, m->keys);
+	return arena_printf(m->arena, "update %s as o set %s = %s where %s = %s%s", m->table->name,
+	    quoted(sent),
+	    strcmp(sent->base, "bool") == 0 ? "true"
+		: strcmp(sent->base, "timestamp") == 0
+		? "clock_timestamp() at time zone 'UTC'"
+		: "clock_timestamp()",
+	    m->key, m->keys, m->unsent);
+}
+
+/* In one statement: an event is in the one table or in the other. */
+static const char *
+park_sql(const struct maker *m)
+{
+	const struct outbox_look_column *created = m->map->role[OUTBOX_CREATED];
+	const char *when = "null::timestamptz";
+
+	if (created != NULL && strcmp(created->base, "timestamptz") == 0)
+		when = arena_printf(m->arena, "o.%s", quoted(created));
+	else if (created != NULL && strcmp(created->base, "timestamp") == 0)
+		when = arena_printf(m->arena, "o.%s at time zone 'UTC'", quoted(created));
+	return arena_printf(m->arena,
+	    "with why as materialized (select * from unnest($1::text[], $2::text[], $3::text[])"
+	    "  as why(key, reason, text)),"
+	    " o as (%s returning o.*),"
+	    " dead as (insert into pawl.outbox_dead (outbox, event, aggregatetype, aggregateid,"
+	    "  type, created_at, reason, text, original)"
+	    "  select $4::text, %s::text, %s, %s, %s, %s, why.reason, why.text, row_to_json(o.*)"
+	    "  from o join why on why.key = %s::text order by %s)"
+	    " select %s::text from o",
+	    erase_sql(m), m->key, text_or_null(m, OUTBOX_AGGREGATE_TYPE),
+	    text_or_null(m, OUTBOX_AGGREGATE_ID), text_or_null(m, OUTBOX_TYPE), when, m->key,
+	    m->order, m->key);
+}
+
+/*
+ * A number that the table draws is drawn afresh: the event takes its place behind those that went
+ * meanwhile, where the relay looks for new ones. A row that was marked is there still, or was
+ * deleted as its retention was over: it is what it was, and not marked.
+ */
+static const char *
+unpark_sql(const struct maker *m)
+{
+	const struct outbox_look *look = &m->map->look;
+	const struct outbox_look_column *sent = m->map->sent;
+	const char *columns = "", *values = "", *comma = "", *conflict = "";
+	const char *unsent = sent != NULL && strcmp(sent->base, "bool") == 0 ? "false" : "null";
+
+	for (size_t i = 0; i < look->column_count; i++) {
+		const struct outbox_look_column *c = &look->columns[i];
+
+		if (c->generated || (c->identity && sent == NULL))
+			continue;
+		columns = arena_printf(m->arena, "%s%s%s", columns, comma, quoted(c));
+		values = c == sent
+		    ? arena_printf(m->arena, "%s%s%s", values, comma, unsent)
+		    : arena_printf(m->arena, "%s%so.%s", values, comma, quoted(c));
+		comma = ", ";
+	}
+	if (sent != NULL)
+		conflict = arena_printf(m->arena, " on conflict (%s) do update set %s = %s",
+		    quoted(m->map->role[m->map->keyed ? OUTBOX_ID : OUTBOX_SEQ]), quoted(sent),
+		    unsent);
+	return arena_printf(m->arena,
+	    "with dead as (delete from pawl.outbox_dead where outbox = $1"
+	    "  and number = any($2::int8[]) returning number, original)"
+	    " insert into %s as t (%s)%s select %s from dead,"
+	    " lateral json_populate_record(null::%s, dead.original) as o order by dead.number%s",
+	    m->table->name, columns, sent == NULL ? "" : " overriding system value", values,
+	    m->table->name, conflict);
+}
+
+static void
+erase(const struct maker *m, const struct config_outbox *config)
+{
+	if (config->unroutable == POLICY_PARK || config->refused == POLICY_PARK)
+		m->table->park = park_sql(m);
+	if (config->unroutable == POLICY_DROP)
+		m->table->drop = arena_printf(m->arena, "%s returning %s::text", erase_sql(m),
+		    m->key);
+	m->table->unpark = unpark_sql(m);
 	m->table->remain = arena_printf(m->arena, "select %s::text from %s as o where %s = %s%s",
 	    m->key, m->table->name, m->key, m->keys, m->unsent);
-	if (sent == NULL)
-		m->table->erase = arena_printf(m->arena, "delete from %s as o where %s = %s",
-		    m->table->name, m->key, m->keys);
-	else
-		m->table->erase = arena_printf(m->arena,
-		    "update %s as o set %s = %s where %s = %s%s", m->table->name, quoted(sent),
-		    strcmp(sent->base, "bool") == 0 ? "true"
-			: strcmp(sent->base, "timestamp") == 0
-			? "clock_timestamp() at time zone 'UTC'"
-			: "clock_timestamp()",
-		    m->key, m->keys, m->unsent);
+	m->table->erase = erase_sql(m);
 }
 
 static const char *
@@ -310,10 +407,26 @@ retire_sql(const struct maker *m)
 	    step, m->key, step, m->key, type, m->key, m->key, name, m->key, name, m->key);
 }
 
+/* As in pawl.doorbell(): sql/001-pawl.sql. "pawl" in ASCII. */
+#define BELL_CLASS "1885435756"
+
 void
-outbox_sql_make(struct outbox_table *table, const struct outbox_map *map, bool retire)
+outbox_sql_bell(struct outbox_table *table, const struct outbox_map *map)
 {
-	struct maker m = { .table = table, .map = map, .arena = &table->arena }, by_key;
+	const char *oid = map->look.oid;
+
+	table->bell = arena_printf(&table->arena, "pawl_%s", oid);
+	table->sleep = arena_printf(&table->arena,
+	    "select pg_try_advisory_lock(" BELL_CLASS ", %s::oid::int4)", oid);
+	table->wake = arena_printf(&table->arena,
+	    "select pg_advisory_unlock(" BELL_CLASS ", %s::oid::int4)", oid);
+}
+
+static void
+make(struct outbox_table *table, const struct outbox_map *map, const struct config_outbox *config,
+    struct arena *arena)
+{
+	struct maker m = { .table = table, .map = map, .arena = arena }, by_key;
 	const struct outbox_look_column *key = map->role[map->keyed ? OUTBOX_ID : OUTBOX_SEQ];
 	const struct outbox_look_column *not_before = map->role[OUTBOX_NOT_BEFORE];
 
@@ -337,8 +450,9 @@ outbox_sql_make(struct outbox_table *table, const struct outbox_map *map, bool r
 	    arena_printf(m.arena, "%s order by %s limit $2::int8",
 		limited_sql(&by_key, "%s = %s", m.key, m.keys), m.order),
 	    "$3", "$4", "count(*) over ()");
-	erase(&by_key);
-	if (retire)
+	erase(&by_key, config);
+	table->glance = glance_sql(&m);
+	if (map->sent != NULL && config->retention_ms > 0)
 		table->retire = retire_sql(&m);
 	if (!map->keyed) {
 		by_seq(&m);
@@ -350,3 +464,20 @@ outbox_sql_make(struct outbox_table *table, const struct outbox_map *map, bool r
 	    table->name, m.at_once, m.unsent);
 }
 
+/* What they are made of goes; there may be hundreds of tables. */
+void
+outbox_sql_make(struct outbox_table *table, const struct outbox_map *map,
+    const struct config_outbox *config)
+{
+	const char **const statements[] = { &table->read, &table->fetch, &table->sweep,
+		&table->catch_up, &table->erase, &table->park, &table->drop, &table->unpark,
+		&table->remain, &table->writers, &table->net, &table->count, &table->glance,
+		&table->retire };
+	struct arena arena = ARENA_INIT;
+
+	make(table, map, config, &arena);
+	for (size_t i = 0; i < ARRAY_SIZE(statements); i++)
+		if (*statements[i] != NULL)
+			*statements[i] = arena_strdup(&table->arena, *statements[i]);
+	arena_release(&arena);
+}

@@ -42,6 +42,20 @@ advice(struct outbox_table *table, const struct outbox_map *map)
 	    map->keyed && first != map->role[OUTBOX_ID] ? map->role[OUTBOX_ID]->quoted : "", where);
 }
 
+static const char *
+bell_advice(struct outbox_table *table, const struct outbox_map *map, bool wanted)
+{
+	if (wanted == map->look.rings)
+		return NULL;
+	if (!wanted)
+		return arena_printf(&table->arena, "table %s has a trigger pawl_doorbell, which is"
+		    " of use only with doorbell = true; set that, or run: drop trigger"
+		    " pawl_doorbell on %s", map->look.table, map->look.table);
+	return arena_printf(&table->arena, "doorbell: table %s has no trigger pawl_doorbell that is"
+	    " on, so nothing rings; run as its owner: select pawl.doorbell(%s)", map->look.table,
+	    map->look.literal);
+}
+
 static int
 place_template(struct outbox_table *table, struct outbox_map *map, const char *key,
     const char *text, struct outbox_template *template, struct buf *mistakes)
@@ -105,7 +119,10 @@ outbox_table_init(struct outbox_table *table, const struct config_outbox *config
 	table->content_type = config->content_type != NULL ? config->content_type
 							    : content_type_of(payload);
 	table->advice = advice(table, &map);
-	outbox_sql_make(table, &map, map.sent != NULL && config->retention_ms > 0);
+	table->bell_advice = bell_advice(table, &map, config->doorbell);
+	outbox_sql_make(table, &map, config);
+	if (config->doorbell && map.look.rings)
+		outbox_sql_bell(table, &map);
 	return 0;
 }
 

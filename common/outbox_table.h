@@ -35,13 +35,15 @@ enum {
  * snapshot of the rows that follow: the positions are of after the snapshot was taken, so the
  * commits of all rows in it are below INSERT_LSN. BEHIND are the seqs of the rows between floor and
  * cursor. FILE changes when the table is truncated, and its numbers may have begun anew.
+ * SNAPSHOT is as pg_current_snapshot() gives it.
  */
 enum {
 	OUTBOX_META_INSERT_LSN = 1,
 	OUTBOX_META_FLUSH_LSN,
 	OUTBOX_META_BACKEND_PID,
 	OUTBOX_META_BEHIND,
-	OUTBOX_META_FILE
+	OUTBOX_META_FILE,
+	OUTBOX_META_SNAPSHOT
 };
 /* The columns of 'net'; the first one is OUTBOX_SEQ. */
 enum { OUTBOX_NET_AGGREGATE_TYPE = 1, OUTBOX_NET_AGGREGATE_ID };
@@ -93,6 +95,7 @@ struct outbox_table {
 	const char *content_type;	/* by the payload's type, or as configured */
 	struct outbox_template exchange, routing_key, source;
 	const char *advice;		/* what would make it better, for the log; NULL: nothing */
+	const char *bell_advice;	/* trigger and configuration do not go together; NULL: they do */
 
 	/* The statements. rows, bytes: how many at most; largest: payload that is given as text. */
 	/*
@@ -110,12 +113,29 @@ struct outbox_table {
 	 */
 	const char *sweep, *catch_up;
 	const char *erase;		/* or mark; $1 seqs int8[] (keyed: ids text[]) */
+	/*
+	 * The same of events that cannot be published. $1 seqs (ids), $2 reasons text[], $3 texts
+	 * text[], in the same order, $4 the outbox: into pawl.outbox_dead. Each gives the seqs
+	 * (ids) of those that were still there. NULL: nothing is to be parked, or dropped
+	 */
+	const char *park, *drop;
+	/* $1 the outbox, $2 numbers int8[] in pawl.outbox_dead: back into the table, for pawlctl */
+	const char *unpark;
 	const char *remain; /* of these: the seqs (ids) that are still to be published */
-	const char *writers;		/* virtual ids of transactions that may be writing */
+	/*
+	 * Transactions that may be writing: their virtual ids and, if they have one yet, their
+	 * numbers; of all that subtransactions have, too, the first one
+	 */
+	const char *writers;
 	/* $1 from (excluded), $2 to, $3 rows: what is left there, seqs and aggregates */
 	const char *net;
 	/* $1 cursor: rows ahead of it, 100000 at most. keyed: all that are to be published */
 	const char *count;
+	/*
+	 * An expression: its file, or null when there may be something to publish that is not known
+	 * yet, if nothing is. asked.floor: the floor
+	 */
+	const char *glance;
 	/*
 	 * $1 seq or id (excluded; null: from the first one), $2 rows, $3 milliseconds: of so many
 	 * rows behind it those that were sent so long ago are deleted. Gives the last seq or id of
@@ -123,6 +143,12 @@ struct outbox_table {
 	 * NULL: nothing is to be deleted
 	 */
 	const char *retire;
+	/*
+	 * The doorbell: what the table's trigger notifies; sleep takes the lock by which the
+	 * trigger knows that it must, and says whether it could; wake gives it back. NULL: there is
+	 * none
+	 */
+	const char *bell, *sleep, *wake;
 };
 #define OUTBOX_TABLE_INIT { .arena = ARENA_INIT }
 struct config_outbox;

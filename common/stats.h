@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include "util/attr.h"
 
-enum { STATS_NAME_MAX = 64, STATS_HANDLERS_MAX = 64, STATS_BUCKETS = 20, STATS_LAYOUT = 1 };
+enum { STATS_NAME_MAX = 64, STATS_HANDLERS_MAX = 64, STATS_BUCKETS = 20, STATS_LAYOUT = 2 };
 
 enum stats_outcome {		/* how a message left, or did not yet; names in stats_outcome_text() are the metric's label values */
 	STATS_DONE, STATS_DUPLICATE, STATS_IGNORED, STATS_RETRIED, STATS_SNOOZED, STATS_DEAD, STATS_CRASHED, STATS_TIMEOUT, STATS_RETURNED,
@@ -40,7 +40,7 @@ struct stats_queue {
 	_Atomic uint64_t pid, runner_starts;
 };
 struct stats_outbox {
-	_Atomic uint64_t published, confirmed, returned, nacked, refused, deleted, reads, reconnects, leader_losses, swept;
+	_Atomic uint64_t published, confirmed, returned, nacked, refused, deleted, parked, dropped, reads, reconnects, leader_losses, swept;
 	_Atomic uint64_t in_flight, blocked_aggregates, leader, database_up, broker_up;		/* gauges */
 	_Atomic uint64_t oldest_ms, pending;							/* gauges, of the last look */
 	struct stats_histogram confirm;			/* publish to confirm */

@@ -11,6 +11,7 @@
 int	ctl_check(int argc, char **argv) ATTR_NONNULL;
 int	ctl_migrate(int argc, char **argv) ATTR_NONNULL;
 int	ctl_new_handler(int argc, char **argv) ATTR_NONNULL;
+int	ctl_outbox(int argc, char **argv) ATTR_NONNULL;
 int	ctl_publish(int argc, char **argv) ATTR_NONNULL;
 int	ctl_status(int argc, char **argv) ATTR_NONNULL;
 int	ctl_try(int argc, char **argv) ATTR_NONNULL;

@@ -14,6 +14,7 @@ static const struct command {
 	{ "check", "read the configuration and let its handlers read theirs", ctl_check },
 	{ "migrate", "make or upgrade the tables of Pawl in a database", ctl_migrate },
 	{ "new-handler", "make a directory with a handler to start from", ctl_new_handler },
+	{ "outbox", "events that wait or were put aside: list, retry, drop", ctl_outbox },
 	{ "publish", "publish one message and wait until the broker has it", ctl_publish },
 	{ "status", "what pawl-worker and pawl-relay do", ctl_status },
 	{ "try", "give messages to a handler and show what it would do", ctl_try },

@@ -161,8 +161,8 @@ is_running(const struct status *s, const struct stats_file *file, const char **w
 }
 
 /* In the first directory where the program runs; else where it ran. */
-static void
-look_at_part(struct status *s, struct status_part *part, const struct config *config)
+void
+status_look_at(struct status *s, struct status_part *part, const struct config *config)
 {
 	const char *const *dirs = config_run_dirs(config, s->arena);
 	const char *looked = NULL, *problem = NULL, *why = NULL, *path;
@@ -252,14 +252,14 @@ look_at_parts(struct status *s, const struct config *config)
 		s->parts[i].program = i == 0 ? "worker" : "relay";
 		s->parts[i].name = config->name;
 		s->parts[i].wanted = (i == 0 ? config->queue_count : config->outbox_count) > 0;
-		look_at_part(s, &s->parts[i], config);
+		status_look_at(s, &s->parts[i], config);
 	}
 	for (size_t i = 0; i < config->queue_count; i++) {	/* pawl-worker --queue */
 		struct status_part *part = &s->parts[s->part_count];
 
 		part->program = "worker";
 		part->name = arena_printf(s->arena, "%s.%s", config->name, config->queues[i].name);
-		look_at_part(s, part, config);
+		status_look_at(s, part, config);
 		all_single &= part->running;
 		if (part->file != NULL)
 			s->part_count++;

@@ -36,6 +36,10 @@ struct status {
 	struct arena *arena;			/* for what is made while it is shown */
 };
 
+/* Fills in a part whose program and name are set: whether it runs, and what its file says. The file is the caller's to close. */
+struct config;
+void	status_look_at(struct status *, struct status_part *, const struct config *) ATTR_NONNULL;
+
 /* Messages that left a queue, or were confirmed of an outbox: what a rate is made of. */
 uint64_t status_total(const struct stats_page *) ATTR_NONNULL;
 uint64_t status_outcome(const struct stats_queue *, enum stats_outcome) ATTR_NONNULL;	/* of all handlers */

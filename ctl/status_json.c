@@ -101,6 +101,8 @@ put_outbox(struct json *j, const struct status_page *p)
 	put_number(j, "returned", &o->returned);
 	put_number(j, "nacked", &o->nacked);
 	put_number(j, "refused", &o->refused);
+	put_number(j, "parked", &o->parked);
+	put_number(j, "dropped", &o->dropped);
 	put_number(j, "in_flight", &o->in_flight);
 	put_number(j, "held_aggregates", &o->blocked_aggregates);
 	put_number(j, "pending", &o->pending);

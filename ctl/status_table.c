@@ -3,54 +3,7 @@
  */
 #include "ctl/status.h"
 
-#include <stdarg.h>
-
-enum { COLUMNS_MAX = 16, ROWS_MAX = 4096 };
-
-struct table {
-	struct arena *arena;
-	const char **cells;		/* COLUMNS_MAX for each row */
-	size_t rows, columns;
-};
-
-static void	cell(struct table *, size_t column, const char *fmt, ...) ATTR_PRINTF(3, 4);
-
-static void
-cell(struct table *t, size_t column, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	t->cells[t->rows * COLUMNS_MAX + column] = arena_vprintf(t->arena, fmt, ap);
-	va_end(ap);
-}
-
-static void
-head(struct table *t, struct arena *arena, const char *const *names, size_t columns, size_t rows)
-{
-	*t = (struct table){ .arena = arena, .columns = columns, .cells = arena_array(arena, (rows + 1) * COLUMNS_MAX, sizeof(*t->cells)) };
-	for (size_t i = 0; i < columns; i++)
-		cell(t, i, "%s", names[i]);
-	t->rows++;
-}
-
-/* The first two columns are words, to the left; the others are numbers. */
-static void
-print(const struct table *t)
-{
-	int width[COLUMNS_MAX] = { 0 };
-
-	for (size_t row = 0; row < t->rows; row++)
-		for (size_t i = 0; i < t->columns; i++)
-			if ((int)strlen(t->cells[row * COLUMNS_MAX + i]) > width[i])
-				width[i] = (int)strlen(t->cells[row * COLUMNS_MAX + i]);
-	for (size_t row = 0; row < t->rows; row++) {
-		for (size_t i = 0; i < t->columns; i++)
-			printf("  %*s", i < 2 ? -width[i] : width[i],
-			    t->cells[row * COLUMNS_MAX + i]);
-		putchar('\n');
-	}
-}
+#include "ctl/text_table.h"
 
 static const char *
 ago(struct arena *arena, int64_t ms)
@@ -94,59 +47,59 @@ print_queues(const struct status *s, const struct status_part *part)
 		"PER SECOND", "LAG 95%" };
 	static const enum stats_outcome outcomes[] = { STATS_DONE, STATS_DUPLICATE, STATS_IGNORED,
 		STATS_SNOOZED, STATS_RETRIED, STATS_DEAD, STATS_CRASHED, STATS_TIMEOUT };
-	struct table t;
+	struct text_table t;
 
-	_Static_assert(ARRAY_SIZE(names) <= COLUMNS_MAX, "a column for each name");
-	head(&t, s->arena, names, ARRAY_SIZE(names), part->page_count);
+	_Static_assert(ARRAY_SIZE(names) <= TEXT_TABLE_COLUMNS, "a column for each name");
+	text_table_init(&t, s->arena, names, ARRAY_SIZE(names), 2, part->page_count);
 	for (size_t i = 0; i < part->page_count; i++, t.rows++) {
 		const struct status_page *p = &part->pages[i];
 		const struct stats_queue *q = &p->page->queue;
 		size_t column = 0;
 
-		cell(&t, column++, "%s", p->name);
-		cell(&t, column++, "%s", p->state);
-		cell(&t, column++, "%llu/%llu", (unsigned long long)status_number(&q->slots_ready),
+		text_table_cell(&t, column++, "%s", p->name);
+		text_table_cell(&t, column++, "%s", p->state);
+		text_table_cell(&t, column++, "%llu/%llu", (unsigned long long)status_number(&q->slots_ready),
 		    (unsigned long long)status_number(&q->slots));
-		cell(&t, column++, "%llu", (unsigned long long)status_number(&q->in_flight));
-		cell(&t, column++, "%llu", (unsigned long long)status_number(&q->waiting));
+		text_table_cell(&t, column++, "%llu", (unsigned long long)status_number(&q->in_flight));
+		text_table_cell(&t, column++, "%llu", (unsigned long long)status_number(&q->waiting));
 		for (size_t j = 0; j < ARRAY_SIZE(outcomes); j++)
-			cell(&t, column++, "%llu",
+			text_table_cell(&t, column++, "%llu",
 			    (unsigned long long)status_outcome(q, outcomes[j]));
-		cell(&t, column++, "%s", rate(s->arena, p->rate));
-		cell(&t, column++, "%s", duration(s->arena, status_quantile_us(&q->lag, 0.95)));
+		text_table_cell(&t, column++, "%s", rate(s->arena, p->rate));
+		text_table_cell(&t, column++, "%s", duration(s->arena, status_quantile_us(&q->lag, 0.95)));
 	}
-	print(&t);
+	text_table_print(&t);
 }
 
 static void
 print_outboxes(const struct status *s, const struct status_part *part)
 {
 	static const char *const names[] = { "OUTBOX", "STATE", "PENDING", "OLDEST", "IN FLIGHT",
-		"PUBLISHED", "CONFIRMED", "DELETED", "RETURNED", "NACKED", "REFUSED", "HELD",
+		"PUBLISHED", "CONFIRMED", "DELETED", "RETURNED", "NACKED", "REFUSED", "PARKED", "DROPPED", "HELD",
 		"PER SECOND", "CONFIRM 95%" };
-	struct table t;
+	struct text_table t;
 
-	_Static_assert(ARRAY_SIZE(names) <= COLUMNS_MAX, "a column for each name");
-	head(&t, s->arena, names, ARRAY_SIZE(names), part->page_count);
+	_Static_assert(ARRAY_SIZE(names) <= TEXT_TABLE_COLUMNS, "a column for each name");
+	text_table_init(&t, s->arena, names, ARRAY_SIZE(names), 2, part->page_count);
 	for (size_t i = 0; i < part->page_count; i++, t.rows++) {
 		const struct status_page *p = &part->pages[i];
 		const struct stats_outbox *o = &p->page->outbox;
 		const _Atomic uint64_t *const numbers[] = { &o->in_flight, &o->published,
 			&o->confirmed, &o->deleted, &o->returned, &o->nacked, &o->refused,
-			&o->blocked_aggregates };
+			&o->parked, &o->dropped, &o->blocked_aggregates };
 		size_t column = 0;
 
-		cell(&t, column++, "%s", p->name);
-		cell(&t, column++, "%s", p->state);
-		cell(&t, column++, "%llu", (unsigned long long)status_number(&o->pending));
-		cell(&t, column++, "%s",
+		text_table_cell(&t, column++, "%s", p->name);
+		text_table_cell(&t, column++, "%s", p->state);
+		text_table_cell(&t, column++, "%llu", (unsigned long long)status_number(&o->pending));
+		text_table_cell(&t, column++, "%s",
 		    duration(s->arena, (int64_t)status_number(&o->oldest_ms) * 1000));
 		for (size_t j = 0; j < ARRAY_SIZE(numbers); j++)
-			cell(&t, column++, "%llu", (unsigned long long)status_number(numbers[j]));
-		cell(&t, column++, "%s", rate(s->arena, p->rate));
-		cell(&t, column++, "%s", duration(s->arena, status_quantile_us(&o->confirm, 0.95)));
+			text_table_cell(&t, column++, "%llu", (unsigned long long)status_number(numbers[j]));
+		text_table_cell(&t, column++, "%s", rate(s->arena, p->rate));
+		text_table_cell(&t, column++, "%s", duration(s->arena, status_quantile_us(&o->confirm, 0.95)));
 	}
-	print(&t);
+	text_table_print(&t);
 }
 
 void

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 
+#include "outbox-relay/dial.h"
 #include "util/arena.h"
 #include "util/backoff.h"
 #include "util/buf.h"
@@ -20,6 +21,7 @@ enum {
 	LEASE_MS = 1000,
 	RETRY_FIRST_MS = 100,
 	RETRY_MOST_MS = 15000,
+	NAME_BYTES = 64,		/* NAMEDATALEN */
 	SERVER_VERSION_MIN = 140000	/* idle_session_timeout */
 };
 
@@ -41,8 +43,9 @@ struct request {
 
 struct database {
 	struct loop *loop;
-	const char *conninfo;
-	struct pg *pg;
+	const char *conninfo, *application_name;
+	struct pg *pg;			/* closed unless checking or up */
+	struct dial *dial;		/* connecting */
 	enum database_state state;
 	struct loop_watch *watch;
 	int watched_fd;
@@ -54,6 +57,10 @@ struct database {
 	struct database_user *users;
 	struct request *requests;	/* a ring; first is the oldest that is not answered */
 	size_t first, count, cap;
+	database_tried_fn *tried;
+	void *tried_arg;
+	const char *more_columns;
+	bool again;			/* the first attempt is over */
 	size_t leaders;
 	struct clock_mono lease_from;	/* the latest request that was answered was sent then */
 	struct clock_mono last_sent;
@@ -91,6 +98,7 @@ database_new(struct loop *loop, const char *conninfo, const char *application_na
 	_Static_assert(STATEMENT_MS == 300000 && ANSWER_MS > STATEMENT_MS, "as in the settings");
 	db->loop = loop;
 	db->conninfo = conninfo;
+	db->application_name = application_name;
 	db->pg = pg_new(conninfo, application_name, settings);
 	db->watched_fd = -1;
 	buf_init(&db->outboxes);
@@ -111,7 +119,8 @@ database_add_user(struct database *db, struct database_user *user, const char *o
 {
 	struct database_user **last = &db->users;
 
-	buf_printf(&db->outboxes, "%s%s", db->users == NULL ? "" : ",", outbox);
+	if (outbox != NULL)
+		buf_printf(&db->outboxes, "%s%s", db->outboxes.len == 0 ? "" : ",", outbox);
 	db->context.value = db->outboxes.data;
 	while (*last != NULL)
 		last = &(*last)->next;
@@ -129,6 +138,24 @@ uint64_t
 database_sessions(const struct database *db)
 {
 	return db->sessions;
+}
+
+void
+database_tell(struct database *db, database_tried_fn *fn, void *arg, const char *columns_sql)
+{
+	db->tried = fn;
+	db->tried_arg = arg;
+	db->more_columns = columns_sql;
+}
+
+static void
+tell_tried(struct database *db, const struct pg_result *result)
+{
+	bool again = db->again;
+
+	db->again = true;
+	if (db->tried != NULL)
+		db->tried(db->tried_arg, result, again);
 }
 
 static void
@@ -196,6 +223,8 @@ lost(struct database *db, const char *why)
 	db->leaders = 0;
 	set_state(db, DATABASE_DOWN);
 	loop_timer_set_ms(&db->timer, backoff_next_ms(&db->backoff));
+	if (!was_up)
+		tell_tried(db, NULL);
 	if (was_up)
 		for (struct database_user *user = db->users; user != NULL; user = user->next)
 			user->down(user->arg);
@@ -217,8 +246,9 @@ database_free(struct database **dbp)
 		return;
 	loop_timer_stop(&db->timer);
 	pause_watch(db);
-	pg_free(&db->pg);
 	loop_unwatch(&db->watch);
+	dial_give_up(&db->dial);
+	pg_free(&db->pg);
 	drop_requests(db);
 	free(db->requests);
 	buf_release(&db->outboxes);
@@ -338,6 +368,17 @@ read_answers(struct database *db)
 	}
 }
 
+static void
+read_notifications(struct database *db)
+{
+	char channel[NAME_BYTES];
+
+	while (pg_notification(db->pg, channel, sizeof(channel)))
+		for (struct database_user *user = db->users; user != NULL; user = user->next)
+			if (user->notified != NULL)
+				user->notified(user->arg, channel);
+}
+
 /* Connecting. */
 
 static void
@@ -355,6 +396,7 @@ checked(void *arg, struct pg_result **result, const struct pg_error *error)
 		    " several hosts and target_session_attrs=read-write");
 		return;
 	}
+	tell_tried(db, *result);
 	set_state(db, DATABASE_UP);
 	db->sessions++;
 	backoff_reset(&db->backoff);
@@ -367,27 +409,52 @@ checked(void *arg, struct pg_result **result, const struct pg_error *error)
 static void
 connected(struct database *db)
 {
+	struct buf sql = BUF_INIT;
+
 	if (pg_server_version(db->pg) < SERVER_VERSION_MIN) {
 		lost(db, "the server is too old; PostgreSQL 14 or newer is needed");
 		return;
 	}
 	set_state(db, DATABASE_CHECKING);
-	database_query(db, checked, db, "select pg_is_in_recovery()", 0, NULL);
+	buf_puts(&sql, "select pg_is_in_recovery()");
+	if (db->more_columns != NULL)
+		buf_printf(&sql, ", %s", db->more_columns);
+	database_query(db, checked, db, sql.data, 0, NULL);
+	buf_release(&sql);
 	pg_flush(db->pg);
+}
+
+static void
+dialled(void *arg, unsigned events)
+{
+	struct database *db = arg;
+	const struct log_context *former = log_push(&db->context);
+	struct pg_error error;
+	struct pg *pg;
+
+	(void)events;
+	loop_unwatch(&db->watch);
+	pg = dial_finish(&db->dial, &error);
+	if (pg == NULL) {
+		lost(db, error.text);
+	} else {
+		pg_free(&db->pg);
+		db->pg = pg;
+		loop_timer_set_ms(&db->timer, CONNECT_MS);
+		connected(db);
+		resume_watch(db);
+	}
+	log_pop(former);
 }
 
 void
 database_start(struct database *db)
 {
-	struct pg_error error;
-
 	set_state(db, DATABASE_CONNECTING);
-	if (pg_connect_start(db->pg, &error) != 0) {
-		lost(db, error.text);
-		return;
-	}
-	resume_watch(db);
-	loop_timer_set_ms(&db->timer, CONNECT_MS);
+	db->dial = dial_start(pg_new(db->conninfo, db->application_name, settings), CONNECT_MS,
+	    db->context.value);
+	db->watch = loop_watch(db->loop, dial_fd(db->dial), LOOP_READ, dialled, db);
+	loop_timer_set_ms(&db->timer, CONNECT_MS + LOOK_MS);
 }
 
 static void
@@ -400,12 +467,8 @@ pump(struct database *db)
 		lost(db, error.text);
 		return;
 	}
-	if (db->state == DATABASE_CONNECTING) {
-		if (pg_state(db->pg) == PG_READY)
-			connected(db);
-	} else {
-		read_answers(db);
-	}
+	read_answers(db);
+	read_notifications(db);
 	resume_watch(db);
 }
 
@@ -430,6 +493,11 @@ time_is_over(struct database *db)
 		database_start(db);
 		return;
 	case DATABASE_CONNECTING:
+		/* One thread at a time: it is waited for, for as long as it takes. */
+		log_complain(&db->complaint, LOG_LEVEL_WARNING, "could not get a database session"
+		    " yet: looking up the name of its host takes long");
+		loop_timer_set_ms(&db->timer, CONNECT_MS);
+		return;
 	case DATABASE_CHECKING:
 		lost(db, "the server did not answer in time");
 		return;

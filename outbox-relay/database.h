@@ -23,6 +23,11 @@ struct database;
 struct database_user {			/* embedded in its owner */
 	void (*up)(void *arg);		/* a new session: nothing is prepared, no lock is held */
 	void (*down)(void *arg);	/* it is lost */
+	/*
+	 * the session listens to a channel, and somebody notified it; called for each user. May be
+	 * NULL
+	 */
+	void (*notified)(void *arg, const char *channel);
 	void *arg;
 	struct database_user *next;
 };
@@ -34,17 +39,27 @@ typedef void database_fn(void *arg, struct pg_result **result, const struct pg_e
 
 /*
  * application_name: as the server shows the session. conninfo is borrowed. Log lines name the
- * outboxes that were added.
+ * outboxes that were added; outbox may be NULL.
  */
 struct database *database_new(struct loop *, const char *conninfo, const char *application_name);
 /* closes the session in order: locks are released */
 void	database_free(struct database **);
 const char *database_conninfo(const struct database *) ATTR_NONNULL;
 void	database_add_user(struct database *, struct database_user *,
-    const char *outbox) ATTR_NONNULL;
+    const char *outbox);
 void	database_start(struct database *) ATTR_NONNULL;
 bool	database_is_up(const struct database *) ATTR_NONNULL;
 uint64_t database_sessions(const struct database *) ATTR_NONNULL;	/* how many there were */
+
+/*
+ * Whoever wants to know: called when an attempt to get a session has failed (result NULL), and when
+ * there is one, before the users' up(), with the values of these columns from DATABASE_MORE on.
+ * again: it is not the first attempt. Before database_start().
+ */
+enum { DATABASE_MORE = 1 };
+typedef void database_tried_fn(void *arg, const struct pg_result *, bool again);
+void	database_tell(struct database *, database_tried_fn *, void *arg,
+    const char *columns_sql) ATTR_NONNULL;
 
 /* Only while it is up. Values are copied. fn may be NULL: an error is logged. */
 void	database_query(struct database *, database_fn *, void *arg, const char *sql, int n,

@@ -63,6 +63,12 @@ session_down(void *arg)
 	log_pop(former);
 }
 
+static void
+notified(void *arg, const char *channel)
+{
+	outbox_bell_notified(arg, channel);
+}
+
 struct stats_outbox *
 outbox_stats(struct outbox *o)
 {
@@ -153,6 +159,7 @@ outbox_work(struct outbox *o)
 	if (o->state == OUTBOX_LEADING) {
 		outbox_publish_work(o, now);
 		outbox_settle_work(o, now);
+		outbox_aside_work(o, now);
 		outbox_floor_work(o, now);
 		outbox_net_work(o, now);
 		outbox_retire_work(o, now);
@@ -197,7 +204,7 @@ outbox_took(struct outbox *o, int64_t ms)
 
 struct outbox *
 outbox_new(struct relay *relay, const struct config_outbox *config, struct database *database,
-    struct amqp_publisher *publisher, struct stats_page *page)
+    struct glance *glance, struct amqp_publisher *publisher, struct stats_page *page)
 {
 	static unsigned number;
 	struct outbox *o = xcalloc(1, sizeof(*o));
@@ -216,8 +223,12 @@ outbox_new(struct relay *relay, const struct config_outbox *config, struct datab
 	backoff_init(&o->check_backoff, 1000, 30000);
 	outbox_publish_init(o);
 	outbox_forget(o);
-	o->user = (struct database_user){ .up = session_up, .down = session_down, .arg = o };
+	o->user = (struct database_user){
+		.up = session_up, .down = session_down, .notified = notified, .arg = o
+	};
 	database_add_user(database, &o->user, config->name);
+	o->glance = glance;
+	glance_add(glance, o);
 	return o;
 }
 
@@ -259,6 +270,10 @@ count(struct outbox *o)
 	struct outbox_number cursor = { "" };
 	const char *values[] = { outbox_number(&cursor, o->reader.cursor) };
 
+	if (outbox_is_quiet(o) || o->reader.reading == READING_GLANCE) {
+		stats_set(&outbox_stats(o)->pending, 0);
+		return;
+	}
 	outbox_execute(o, counted, "count", o->table.keyed ? 0 : 1, values);
 }
 
@@ -276,6 +291,18 @@ oldest_s(const struct outbox *o)
 	return oldest;
 }
 
+/* What grew while there was much to do. */
+static void
+give_back(struct outbox *o)
+{
+	if (o->aggregates.count == 0)
+		table_release(&o->aggregates);
+	if (o->known.count == 0)
+		seq_map_release(&o->known);
+	if (o->keys.by_number.count == 0)
+		outbox_keys_reset(o);
+}
+
 void
 outbox_tick(struct outbox *o)
 {
@@ -286,6 +313,9 @@ outbox_tick(struct outbox *o)
 
 	outbox_publish_tick(o, clock_mono_now());
 	outbox_blocked_tick(o, clock_mono_now());
+	outbox_aside_tick(o);
+	if (outbox_is_quiet(o))
+		give_back(o);
 	if (o->state == OUTBOX_LEADING && ++o->ticks % COUNT_TICKS == 0 &&
 	    !relay_is_draining(o->relay))
 		count(o);

@@ -14,12 +14,13 @@
 #include "outbox-relay/database.h"
 #include "util/amqp_publisher.h"
 
+struct glance;
 struct relay;
 struct outbox;
 
 /* The configuration is borrowed. stats may be NULL. */
 struct outbox *outbox_new(struct relay *, const struct config_outbox *, struct database *,
-    struct amqp_publisher *, struct stats_page *stats);
+    struct glance *, struct amqp_publisher *, struct stats_page *stats);
 void	outbox_free(struct outbox **);
 void	outbox_work(struct outbox *) ATTR_NONNULL;
 void	outbox_tick(struct outbox *) ATTR_NONNULL;	/* every second: gauges, and what hangs */

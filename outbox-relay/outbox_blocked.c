@@ -1,5 +1,5 @@
 /*
- * outbox_blocked.c - aggregates whose first row could not be published.
+ * outbox_blocked.c - aggregates whose first row could not be published, and waits.
  *
  * A blockage is one cause and all that waits for it. A missing exchange, a route that leads to no
  * queue and a queue that takes nothing concern every aggregate that goes there: one row is tried
@@ -12,8 +12,11 @@
 #include "outbox-relay/outbox_internal.h"
 
 #include <assert.h>
+#include <ctype.h>
 
 #include "util/arena.h"
+#include "util/json_scan.h"
+#include "util/utf8.h"
 
 enum {
 	RETRY_FIRST_MS = 1000,
@@ -21,7 +24,8 @@ enum {
 	NACK_FIRST_MS = 100,
 	NACK_MOST_MS = 10000,
 	NACK_CALM_MS = 20000,
-	LOOK_MS = 50		/* not more often: it walks over all blockages */
+	LOOK_MS = 50,		/* not more often: it walks over all blockages */
+	LIST_MOST = 1000	/* aggregates in a list for people */
 };
 
 struct blockage {
@@ -31,6 +35,7 @@ struct blockage {
 	struct aggregate *trying;	/* whose first row is tried for all */
 	struct backoff backoff;
 	struct clock_mono due, tried;
+	char *why;
 	size_t key_len;			/* 0: not in the table of routes */
 	char key[];			/* reason, exchange, NUL, routing key */
 };
@@ -69,11 +74,12 @@ find(const struct outbox *o, enum block_reason reason, struct slice exchange,
 }
 
 static struct blockage *
-blockage_new(struct outbox *o, enum block_reason reason, const struct buf *key)
+blockage_new(struct outbox *o, enum block_reason reason, const struct buf *key, const char *why)
 {
 	struct blockage *b = xcalloc(1, sizeof(*b) + key->len + 1);
 
 	b->reason = reason;
+	b->why = xstrdup(why);
 	b->key_len = key->len;
 	if (key->len > 0) {
 		memcpy(b->key, key->data, key->len);
@@ -109,6 +115,7 @@ blockage_free(struct outbox *o, struct blockage *b)
 		b->next->previous = b->previous;
 	else
 		o->blocked.tail = b->previous;
+	free(b->why);
 	free(b);
 }
 
@@ -125,7 +132,9 @@ static void
 wait_for(struct outbox *o, struct aggregate *aggregate, struct blockage *b)
 {
 	aggregate->blockage = b;
+	aggregate->blocked_ms = clock_wall_now().ms;
 	aggregate->list = AGGREGATE_BLOCKED;
+	o->blocked.changed = true;
 	aggregate_list_append(&b->waiting, aggregate);
 	o->blocked.aggregates++;
 	stats_set(&outbox_stats(o)->blocked_aggregates, o->blocked.aggregates);
@@ -141,6 +150,7 @@ leave(struct outbox *o, struct aggregate *aggregate)
 	aggregate_list_remove(&b->waiting, aggregate);
 	aggregate->blockage = NULL;
 	aggregate->list = AGGREGATE_FLOWING;
+	o->blocked.changed = true;
 	o->blocked.aggregates--;
 	stats_set(&outbox_stats(o)->blocked_aggregates, o->blocked.aggregates);
 }
@@ -187,43 +197,91 @@ name_row(const struct outbox *o, const struct row *row, char *text, size_t size)
 		    type->data == NULL ? "" : type->data, id->data);
 }
 
-static void
-complain(struct outbox *o, const struct row *row, enum block_reason reason, struct slice text)
+const char *
+outbox_reason(enum block_reason reason)
 {
-	struct slice exchange = { "", 0 }, routing_key = { "", 0 };
-	char name[OUTBOX_EVENT_NAME + 256];
+	static const char *const texts[] = {
+		[BLOCK_NO_EXCHANGE] = "no exchange",
+		[BLOCK_UNROUTABLE] = "unroutable",
+		[BLOCK_NACKED] = "nacked",
+		[BLOCK_PRECONDITION] = "refused by the broker",
+		[BLOCK_REFUSED] = "refused",
+	};
 
-	name_row(o, row, name, sizeof(name));
-	if (!outbox_route(o, row, &exchange, &routing_key))
-		exchange = routing_key = (struct slice){ "", 0 };
+	_Static_assert(ARRAY_SIZE(texts) == BLOCK_REASONS, "a text for each reason");
+	return texts[reason];
+}
+
+/* The broker's words and the row's are in it: made fit for a log and for a column. */
+static void
+make_printable(struct buf *text)
+{
+	for (size_t i = 0, len; i < text->len; i += len) {
+		len = utf8_length(text->data + i, text->len - i);
+		if (len == 0 || (len == 1 && iscntrl((unsigned char)text->data[i]))) {
+			text->data[i] = '?';
+			len = 1;
+		}
+	}
+}
+
+/* Why this row cannot be published, in a few words. */
+static void
+say_why(struct outbox *o, const struct row *row, enum block_reason reason, struct slice text,
+    struct buf *out)
+{
+	struct slice exchange = { "", 0 }, key = { "", 0 };
+
+	if (!outbox_route(o, row, &exchange, &key))
+		exchange = key = (struct slice){ "", 0 };
 	switch (reason) {
 	case BLOCK_NO_EXCHANGE:
-		log_warning("%s waits, with all that goes to exchange \"%.*s\": the exchange does"
-		    " not exist; start the worker whose queue is bound to it, or declare it",
-		    name, (int)exchange.len, exchange.data);
+		buf_printf(out, "exchange \"%.*s\" does not exist", (int)exchange.len,
+		    exchange.data);
 		break;
 	case BLOCK_UNROUTABLE:
-		log_warning("%s waits: no queue is bound to exchange \"%.*s\" for routing key"
-		    " \"%.*s\"; start the worker that binds one", name,
-		    (int)exchange.len, exchange.data, (int)routing_key.len, routing_key.data);
+		buf_printf(out, "no queue is bound to exchange \"%.*s\" for routing key \"%.*s\"",
+		    (int)exchange.len, exchange.data, (int)key.len, key.data);
 		break;
 	case BLOCK_NACKED:
-		o->blocked.nacked = clock_mono_now();
-		log_complain(&o->blocked.nacks, LOG_LEVEL_WARNING,
-		    "%s waits: the broker did not take it (exchange \"%.*s\", routing key"
-		    " \"%.*s\"); a queue is full or has no majority; trying again", name,
-		    (int)exchange.len, exchange.data, (int)routing_key.len, routing_key.data);
+		buf_printf(out, "the broker did not take it (exchange \"%.*s\", routing key"
+		    " \"%.*s\")", (int)exchange.len, exchange.data, (int)key.len, key.data);
 		break;
 	case BLOCK_PRECONDITION:
-		log_warning("%s waits: the broker refused it: %.*s; mend the row, or the broker's"
-		    " limits, or delete the row; trying again", name, (int)text.len, text.data);
+		buf_printf(out, "the broker refused it: %.*s", (int)text.len, text.data);
 		break;
 	case BLOCK_REFUSED:
-		log_warning("%s waits: it cannot be published: %.*s; mend the row or delete it",
-		    name, (int)text.len, text.data);
+		buf_printf(out, "it cannot be published: %.*s", (int)text.len, text.data);
 		break;
 	case BLOCK_REASONS:
 		break;
+	}
+	make_printable(out);
+}
+
+static void
+complain(struct outbox *o, const struct row *row, enum block_reason reason, const char *why)
+{
+	static const char *const advice[] = {
+		[BLOCK_NO_EXCHANGE] = "start the worker whose queue is bound to it, or declare it",
+		[BLOCK_UNROUTABLE] = "start the worker that binds one",
+		[BLOCK_NACKED] = "a queue is full or has no majority; trying again",
+		[BLOCK_PRECONDITION] = "mend the row, or the broker's limits, or delete the row"
+		    " (pawlctl outbox drop --blocked); trying again",
+		[BLOCK_REFUSED] = "mend the row or delete it (pawlctl outbox drop --blocked)",
+	};
+	char name[OUTBOX_EVENT_NAME + 256];
+
+	_Static_assert(ARRAY_SIZE(advice) == BLOCK_REASONS, "one for each reason");
+	name_row(o, row, name, sizeof(name));
+	if (reason == BLOCK_NACKED) {
+		o->blocked.nacked = clock_mono_now();
+		log_complain(&o->blocked.nacks, LOG_LEVEL_WARNING, "%s waits: %s; %s", name, why,
+		    advice[reason]);
+	} else {
+		log_warning("%s waits%s: %s; %s", name,
+		    reason == BLOCK_NO_EXCHANGE ? ", with all that goes to that exchange" : "", why,
+		    advice[reason]);
 	}
 }
 
@@ -241,10 +299,19 @@ still_blocked(struct outbox *o, struct blockage *b, struct aggregate *aggregate)
 	set_due(o, b, clock_mono_after_ms(b->tried, backoff_next_ms(&b->backoff)));
 }
 
-void
-outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, struct slice text)
+/* A new cause: the former one is gone, for the others, too. */
+static void
+leave_former(struct outbox *o, struct aggregate *aggregate)
 {
-	struct row *row = *rowp;
+	struct blockage *former = aggregate->blockage;
+
+	leave(o, aggregate);
+	release_all(o, former);
+}
+
+static void
+wait(struct outbox *o, struct row *row, enum block_reason reason, const char *why)
+{
 	struct aggregate *aggregate = row->aggregate;
 	struct slice exchange, routing_key;
 	struct buf key = BUF_INIT;
@@ -263,14 +330,11 @@ outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, stru
 	if (former != NULL && (former == b || (former->reason == reason && !of_route(reason)))) {
 		still_blocked(o, former, aggregate);
 	} else {
-		if (former != NULL) {
-			/* A new cause: the former one is gone, for the others, too. */
-			leave(o, aggregate);
-			release_all(o, former);
-		}
+		if (former != NULL)
+			leave_former(o, aggregate);
 		if (b == NULL) {
-			complain(o, row, reason, text);
-			b = blockage_new(o, reason, &key);
+			complain(o, row, reason, why);
+			b = blockage_new(o, reason, &key, why);
 			b->tried = clock_mono_now();
 			set_due(o, b, clock_mono_after_ms(b->tried, backoff_next_ms(&b->backoff)));
 		}
@@ -280,9 +344,84 @@ outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, stru
 	aggregate->blocked_seq = row->seq;
 	aggregate->blocked_created_s = row_created_s(row);
 	outbox_drop_aggregate(o, aggregate);
-	*rowp = NULL;
 	buf_release(&key);
+}
+
+void
+outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, struct slice text)
+{
+	struct row *row = *rowp;
+	struct buf why = BUF_INIT;
+
+	*rowp = NULL;
+	say_why(o, row, reason, text, &why);
+	if (outbox_policy(o, reason) == POLICY_HOLD) {
+		wait(o, row, reason, why.data);
+	} else {
+		if (row->aggregate != NULL && row->aggregate->blockage != NULL)
+			leave_former(o, row->aggregate);
+		outbox_put_aside(o, row, reason, why.data);
+	}
+	buf_release(&why);
 	outbox_wake(o);
+}
+
+void
+outbox_blocked_try(struct outbox *o)
+{
+	struct clock_mono now = clock_mono_now();
+
+	for (struct blockage *b = o->blocked.head; b != NULL; b = b->next) {
+		backoff_reset(&b->backoff);
+		set_due(o, b, now);
+	}
+	outbox_wake(o);
+}
+
+static void
+list_text(struct buf *out, const char *name, struct slice text)
+{
+	buf_printf(out, ", \"%s\": ", name);
+	if (text.data == NULL)
+		buf_puts(out, "null");
+	else
+		json_quote(out, text);
+}
+
+static void
+list_one(const struct outbox *o, const struct blockage *b, const struct aggregate *aggregate,
+    struct buf *out)
+{
+	struct buf event = BUF_INIT;
+	bool has_none = aggregate->key_len == 0;
+
+	outbox_key_text(o, aggregate->blocked_seq, &event);
+	buf_puts(out, "{ \"outbox\": ");
+	json_quote(out, slice_of(o->config->name));
+	list_text(out, "event", (struct slice){ event.data, event.len });
+	list_text(out, "aggregatetype", has_none ? (struct slice){ NULL, 0 } : aggregate_type(aggregate));
+	list_text(out, "aggregateid", has_none ? (struct slice){ NULL, 0 } : aggregate_id(aggregate));
+	list_text(out, "reason", slice_of(outbox_reason(b->reason)));
+	list_text(out, "text", slice_of(b->why));
+	buf_printf(out, ", \"since_ms\": %lld }\n", (long long)aggregate->blocked_ms);
+	buf_release(&event);
+}
+
+void
+outbox_blocked_list(struct outbox *o, struct buf *out)
+{
+	size_t listed = 0;
+
+	o->blocked.changed = false;
+	for (const struct blockage *b = o->blocked.head; b != NULL; b = b->next)
+		for (const struct aggregate *aggregate = b->waiting.head;
+		     aggregate != NULL && listed < LIST_MOST; aggregate = aggregate->next, listed++)
+			list_one(o, b, aggregate, out);
+	if (listed < o->blocked.aggregates) {
+		buf_puts(out, "{ \"outbox\": ");
+		json_quote(out, slice_of(o->config->name));
+		buf_printf(out, ", \"more\": %zu }\n", o->blocked.aggregates - listed);
+	}
 }
 
 bool

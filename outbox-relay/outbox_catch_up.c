@@ -4,7 +4,8 @@
  *
  * Requests are answered in order and there is one reading at a time. So a catch-up, which sees all
  * that the looks ahead before it have seen, has for its aggregates everything up to the cursor;
- * what is ahead of it the next look ahead brings.
+ * what is ahead of it the next look ahead brings. Rows that were committed late are left to that,
+ * too: it knows what comes first, and that they are on disk.
  *
  * The rows of some aggregates are looked for by name, which walks over all that lies between. When
  * there are many (an exchange that was missing has been declared), that is too many walks: one
@@ -28,6 +29,13 @@ aggregate_in(const struct outbox *o, enum aggregate_where list, const struct pg_
 	return aggregate != NULL && aggregate->list == list ? aggregate : NULL;
 }
 
+/* Committed late: no look has shown it yet. */
+static bool
+is_new(const struct outbox *o, int64_t seq)
+{
+	return seq > o->floor.purged_to && seq_map_get(&o->known, seq) == NULL;
+}
+
 /* One that was blocked meanwhile is no longer in the list: its rows stay where they are. */
 static void
 take_back(struct outbox *o, enum aggregate_where list, const struct pg_result *result)
@@ -37,7 +45,7 @@ take_back(struct outbox *o, enum aggregate_where list, const struct pg_result *r
 		int64_t seq = outbox_read_seq(result, i);
 		void *known = seq_map_get(&o->known, seq);
 
-		if (aggregate == NULL || seq < aggregate->dropped_from ||
+		if (aggregate == NULL || seq < aggregate->dropped_from || is_new(o, seq) ||
 		    (known != NULL && known != DROPPED))
 			continue;
 		if (aggregate->count >= OUTBOX_AGGREGATE_ROWS) {
@@ -154,7 +162,7 @@ read_back(struct outbox *o, database_fn *fn, int64_t from, unsigned rows, const 
 	values[0] = outbox_number(&n[0], from);
 	values[1] = outbox_number(&n[1], last_row(r));
 	values[2] = outbox_number(&n[2], rows);
-	values[3] = outbox_number(&n[3], OUTBOX_READ_BYTES);
+	values[3] = outbox_number(&n[3], (long long)r->read_bytes);
 	values[4] = outbox_number(&n[4], o->config->max_body_bytes);
 	values[5] = outbox_number(&n[5], r->cursor);
 	values[6] = due.data;

@@ -7,13 +7,17 @@
  *   outbox_lead.c     what the table is; the advisory lock
  *   outbox_keys.c     tables without a seq
  *   outbox_read.c     reading ahead, and whose turn it is to read
+ *   glance.c          the same for all outboxes of a database that are quiet
+ *   outbox_bell.c     sleeping until a writer rings
  *   outbox_catch_up.c reading once more what was let go of
  *   outbox_floor.c    below which seq nothing new can appear
+ *   outbox_passed.c   where long transactions can appear below it nevertheless
  *   outbox_net.c      making sure of it
  *   outbox_publish.c  issuing, the window
  *   outbox_settle.c   what the broker answers; deleting
  *   outbox_retire.c   deleting what was marked long ago
- *   outbox_blocked.c  aggregates whose first row could not be published
+ *   outbox_blocked.c  aggregates whose first row could not be published, and waits
+ *   outbox_aside.c    rows that could not be published, and do not wait
  *
  * The life of a row's seq in 'known':
  *   (read) struct row -> (confirmed) CONFIRMED -> (its delete was answered) not there
@@ -22,6 +26,7 @@
  */
 #ifndef PAWL_OUTBOX_RELAY_OUTBOX_INTERNAL_H
 #define PAWL_OUTBOX_RELAY_OUTBOX_INTERNAL_H
+#include "outbox-relay/glance.h"
 #include "outbox-relay/outbox.h"
 #include "outbox-relay/relay.h"
 #include "outbox-relay/row.h"
@@ -34,9 +39,9 @@
 
 enum {
 	OUTBOX_BATCH = 1000,			/* rows of one read, seqs of one delete, at most */
-	OUTBOX_READ_BYTES = 8 * 1024 * 1024,	/* payloads of one read, as stored */
-	OUTBOX_MEMORY_BYTES = 64 * 1024 * 1024,	/* rows in memory, all outboxes together */
-	OUTBOX_WINDOW_BYTES = 16 * 1024 * 1024,	/* unconfirmed */
+	OUTBOX_READ_BYTES = 2 * 1024 * 1024,	/* payloads of one read, as stored */
+	OUTBOX_MEMORY_BYTES = 12 * 1024 * 1024,	/* rows in memory, all outboxes together */
+	OUTBOX_WINDOW_BYTES = 8 * 1024 * 1024,	/* unconfirmed */
 	OUTBOX_AGGREGATE_ROWS = 64,		/* in memory, of one aggregate */
 	OUTBOX_AGGREGATE_LOW = 16,		/* so few left: catch up */
 	OUTBOX_BLOCKED_MOST = 65536		/* blocked aggregates; then nothing new is read */
@@ -64,7 +69,8 @@ enum reading {
 	READING_CATCH_UP,	/* dropped rows of some aggregates that can go on */
 	READING_SWEEP,		/* of many */
 	READING_AGAIN,		/* rows without aggregate that can go on */
-	READING_PROBE		/* first rows of blocked aggregates that shall be tried */
+	READING_PROBE,		/* first rows of blocked aggregates that shall be tried */
+	READING_GLANCE		/* with other outboxes: is there anything? (glance.h) */
 };
 struct outbox_reader {
 	enum reading reading;
@@ -73,9 +79,14 @@ struct outbox_reader {
 	int64_t floor;			/* none will appear at or below here */
 	/* of the next read: grows and shrinks with what reads cost */
 	unsigned limit;
+	size_t row_bytes;		/* in memory, of the rows read last, on average */
+	size_t read_bytes;		/* of this read: payloads, at most */
+	size_t reserved_bytes;		/* for its answer, and the rows that come of it */
 	int64_t interval_ms;
 	struct clock_mono next;		/* when to look ahead again */
+	struct clock_mono last_found;	/* a look ahead found something; 0: none did yet */
 	bool found_nothing;		/* the last look ahead */
+	bool look;			/* a glance has seen something, or there was none */
 	bool turn;			/* catching up had the last turn */
 	unsigned asked_rows;		/* limit of the read that is under way */
 	struct pg_result *held;		/* rows ahead, until the late ones and the fence are here */
@@ -84,13 +95,26 @@ struct outbox_reader {
 	struct seq_list asked;		/* LATE, AGAIN, PROBE: what was asked for */
 	/* rows with a not_before that were due and may still be known */
 	struct seq_list due;
-	/* begun when nobody was left who could have rows below the floor's candidate */
+	/*
+	 * begun when nobody was left, but for long transactions, who could have rows below the
+	 * floor's candidate
+	 */
 	bool clears_floor;
+	/* it reads a range that was set aside, up to here, not what is ahead */
+	bool passed;
+	int64_t passed_to;
 	struct aggregate_list catching_up;
 	struct aggregate_list swept;
 	int64_t sweep_at;		/* their rows before that one have been read */
 	bool swept_last;		/* of catch-up and sweep, the sweep had the last turn */
 	struct log_complaint complaint, full_complaint;
+};
+
+struct outbox_bell {
+	bool asleep;			/* the lock is ours: writers ring */
+	bool rung;			/* since the last look ahead was sent */
+	struct clock_mono next;		/* not before: try to sleep */
+	struct log_complaint complaint;
 };
 
 enum floor_state { FLOOR_IDLE, FLOOR_WAITING, FLOOR_CLEAR };
@@ -100,10 +124,26 @@ struct outbox_floor {
 	int64_t candidate;
 	/* transactions that may have rows at or below it under way: texts of ours */
 	struct table waiting;
+	struct clock_mono since;	/* it waits */
+	/* their numbers; unnumbered: one has none yet */
+	struct seq_list writers;
+	bool unnumbered;
 	struct clock_mono next;
 	bool purged;			/* of rows that wait below it not all are in 'known' */
+	int64_t purged_to;		/* above it, whatever was let go of is */
+	size_t purge_at;		/* so many marks */
 	struct log_complaint complaint;
 };
+
+/* Above from, up to to; its transactions, and which of them have ended by now. */
+struct outbox_passed { int64_t from, to; struct seq_list writers, ended; };
+struct outbox_passed_ranges {
+	struct outbox_passed ranges[16];	/* from below to above */
+	size_t count;
+	int64_t at, step;		/* of reading them once more */
+};
+/* Which transactions are under way: those of the list, and from next on. */
+struct outbox_snapshot { uint32_t next; struct seq_list running; };
 
 struct outbox_net {
 	bool asking;
@@ -147,6 +187,26 @@ struct outbox_retiring {
 	struct log_complaint complaint;
 };
 
+enum block_reason {
+	BLOCK_NO_EXCHANGE,	/* of a route: one row of it is tried for all */
+	BLOCK_UNROUTABLE,
+	BLOCK_NACKED,
+	BLOCK_PRECONDITION,	/* of the row itself */
+	BLOCK_REFUSED,
+	BLOCK_REASONS
+};
+struct outbox_aside {
+	/* in the order in which they came; the first 'asked' are under way */
+	struct aside { struct row *row; enum block_reason reason; char *why; } *items;
+	size_t count, cap, asked;
+	enum config_policy policy;	/* of those that are under way */
+	struct clock_mono retry;	/* not before, after a failure */
+	struct backoff backoff;
+	size_t most;			/* rows of the next statement */
+	struct log_complaint complaint, news;
+	struct clock_mono said;		/* the last news */
+};
+
 /* Of a table without a seq: ids and the numbers that stand for them. */
 struct outbox_keys {
 	struct table by_text;
@@ -166,6 +226,7 @@ struct outbox_blocked {
 	struct clock_mono next;		/* none is due before */
 	struct log_complaint nacks;
 	struct clock_mono nacked;	/* the last one */
+	bool changed;			/* since it was listed */
 };
 
 struct outbox {
@@ -173,6 +234,7 @@ struct outbox {
 	const struct config_outbox *config;
 	struct database *database;
 	struct database_user user;
+	struct glance *glance;		/* of the database */
 	struct amqp_publisher *publisher;
 	struct stats_page *page;	/* never NULL */
 	struct stats_page *own_page;	/* where there is no file */
@@ -207,12 +269,15 @@ struct outbox {
 
 	struct outbox_keys keys;
 	struct outbox_reader reader;
+	struct outbox_bell bell;
 	struct outbox_floor floor;
+	struct outbox_passed_ranges passed;
 	struct outbox_net net;
 	struct outbox_window window;
 	struct outbox_settling settling;
 	struct outbox_retiring retiring;
 	struct outbox_blocked blocked;
+	struct outbox_aside aside;
 };
 
 /* outbox.c */
@@ -272,6 +337,11 @@ void	outbox_forget_key(struct outbox *, int64_t number) ATTR_NONNULL;
 /* "event 17", for the log */
 void	outbox_name_event(const struct outbox *, int64_t seq,
     char text[OUTBOX_EVENT_NAME]) ATTR_NONNULL;
+/* what the server calls this row: a number, or an id */
+void	outbox_key_text(const struct outbox *, int64_t seq, struct buf *) ATTR_NONNULL;
+/* an array of texts is begun with an empty buf */
+void	outbox_add_text(struct buf *list, struct slice) ATTR_NONNULL;
+void	outbox_end_list(struct buf *list) ATTR_NONNULL;
 /* what the server knows these rows by: an int8[], or a text[] of ids */
 void	outbox_keys_text(const struct outbox *, const struct seq_list *, struct buf *) ATTR_NONNULL;
 void	outbox_keys_look(struct outbox *, database_fn *, unsigned rows) ATTR_NONNULL;
@@ -283,6 +353,10 @@ void	outbox_keys_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_read_start(struct outbox *) ATTR_NONNULL;
 void	outbox_read_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_read_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+/* has nothing to do but to look, and not soon: a glance will do */
+bool	outbox_is_quiet(const struct outbox *) ATTR_NONNULL;
+/* the answer of a glance, if it was in one: something may be there */
+void	outbox_glanced(struct outbox *, bool something) ATTR_NONNULL;
 
 /* For the readings of outbox_catch_up.c, too. */
 void	outbox_read_begin(struct outbox *, enum reading) ATTR_NONNULL;
@@ -307,6 +381,16 @@ void	outbox_catch_up(struct outbox *, unsigned rows) ATTR_NONNULL;
 /* false: none is due */
 bool	outbox_read_probes(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
+/* outbox_bell.c */
+void	outbox_bell_listen(struct outbox *) ATTR_NONNULL;	/* it leads */
+void	outbox_bell_resign(struct outbox *) ATTR_NONNULL;	/* it will not any more */
+void	outbox_bell_reset(struct outbox *) ATTR_NONNULL;	/* the session is lost */
+/* a look ahead is about to be sent: sleep first, if it is quiet */
+void	outbox_bell_look(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+/* it found something */
+void	outbox_bell_wake(struct outbox *) ATTR_NONNULL;
+void	outbox_bell_notified(struct outbox *, const char *channel) ATTR_NONNULL;
+
 /* outbox_floor.c */
 void	outbox_floor_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_floor_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
@@ -315,6 +399,30 @@ bool	outbox_floor_is_clear(const struct outbox *) ATTR_NONNULL;
 void	outbox_floor_rise(struct outbox *) ATTR_NONNULL;
 /* rows were found there nevertheless: the next looks see them */
 void	outbox_floor_lower(struct outbox *, int64_t floor) ATTR_NONNULL;
+
+/* the snapshot of a look ahead. True: none of it may be taken, ranges have to be read first */
+bool	outbox_floor_look(struct outbox *, const char *snapshot) ATTR_NONNULL;
+
+/* outbox_passed.c */
+void	outbox_passed_reset(struct outbox *) ATTR_NONNULL;
+/* a transaction's number, as pg_locks and snapshots have it, for a seq_list */
+int64_t	outbox_passed_xid(const char *text) ATTR_NONNULL;
+void	outbox_snapshot_parse(struct outbox_snapshot *, const char *text) ATTR_NONNULL;
+void	outbox_snapshot_strike_ended(const struct outbox_snapshot *,
+    struct seq_list *xids) ATTR_NONNULL;
+/* the floor rises over them; without transactions there is nothing to do */
+void	outbox_passed_add(struct outbox *, int64_t from, int64_t to,
+    const struct seq_list *writers) ATTR_NONNULL;
+/* all of them are known to be long already */
+bool	outbox_passed_has_writers(const struct outbox *, const struct seq_list *) ATTR_NONNULL;
+/* of which some have ended only now */
+bool	outbox_passed_ended(struct outbox *, const struct outbox_snapshot *) ATTR_NONNULL;
+/* what to read once more before anything else; false: nothing */
+bool	outbox_passed_step(struct outbox *, int64_t *from, int64_t *to) ATTR_NONNULL;
+/* it has been taken, and took so long */
+void	outbox_passed_stepped(struct outbox *, int64_t to, int64_t ms) ATTR_NONNULL;
+/* nobody will ever commit rows at or below it */
+int64_t	outbox_passed_lowest(const struct outbox *) ATTR_NONNULL;
 
 /* outbox_net.c */
 void	outbox_net_reset(struct outbox *) ATTR_NONNULL;
@@ -341,21 +449,31 @@ void	outbox_settle_row(struct outbox *, struct row *, enum amqp_outcome,
 void	outbox_settle_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_settle_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
+/* outbox_aside.c */
+/* what the configuration says of such an event */
+enum config_policy outbox_policy(const struct outbox *, enum block_reason) ATTR_NONNULL;
+/*
+ * The row, the head of its aggregate and in no list, will not be published. What is behind it goes
+ * on when it is out of the table. Takes the row.
+ */
+void	outbox_put_aside(struct outbox *, struct row *, enum block_reason,
+    const char *why) ATTR_NONNULL;
+void	outbox_aside_reset(struct outbox *) ATTR_NONNULL;
+void	outbox_aside_tick(struct outbox *) ATTR_NONNULL;
+void	outbox_aside_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+
 /* outbox_retire.c */
 void	outbox_retire_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_retire_work(struct outbox *, struct clock_mono now) ATTR_NONNULL;
 
 /* outbox_blocked.c */
-enum block_reason {
-	BLOCK_NO_EXCHANGE,	/* of a route: one row of it is tried for all */
-	BLOCK_UNROUTABLE,
-	BLOCK_NACKED,
-	BLOCK_PRECONDITION,	/* of the row itself */
-	BLOCK_REFUSED,
-	BLOCK_REASONS
-};
 void	outbox_blocked_reset(struct outbox *) ATTR_NONNULL;
 void	outbox_blocked_tick(struct outbox *, struct clock_mono now) ATTR_NONNULL;
+const char *outbox_reason(enum block_reason);	/* "unroutable", for tables and lists */
+/* all of them are tried, now */
+void	outbox_blocked_try(struct outbox *) ATTR_NONNULL;
+/* a line of JSON for each aggregate that waits; they are then not changed */
+void	outbox_blocked_list(struct outbox *, struct buf *) ATTR_NONNULL;
 /*
  * The row, the head of its aggregate and in no list, cannot be published: it and what is behind it
  * is dropped and waits. Takes the row.

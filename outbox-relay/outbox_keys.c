@@ -87,9 +87,20 @@ outbox_name_event(const struct outbox *o, int64_t seq, char text[OUTBOX_EVENT_NA
 		(void)snprintf(text, OUTBOX_EVENT_NAME, "event %.100s", key->text);
 }
 
+void
+outbox_key_text(const struct outbox *o, int64_t seq, struct buf *out)
+{
+	const struct key *key = seq_map_get(&o->keys.by_number, seq);
+
+	if (key == NULL)
+		buf_printf(out, "%lld", (long long)seq);
+	else
+		buf_slice(out, (struct slice){ key->text, key->len });
+}
+
 /* Texts as a text[]. */
-static void
-add_text(struct buf *list, struct slice text)
+void
+outbox_add_text(struct buf *list, struct slice text)
 {
 	buf_puts(list, list->len == 0 ? "{\"" : ",\"");
 	for (size_t i = 0; i < text.len; i++) {
@@ -100,8 +111,8 @@ add_text(struct buf *list, struct slice text)
 	buf_putc(list, '"');
 }
 
-static void
-end_list(struct buf *list)
+void
+outbox_end_list(struct buf *list)
 {
 	buf_puts(list, list->len == 0 ? "{}" : "}");
 }
@@ -118,9 +129,9 @@ outbox_keys_text(const struct outbox *o, const struct seq_list *seqs, struct buf
 		const struct key *key = seq_map_get(&o->keys.by_number, seqs->items[i]);
 
 		if (key != NULL)
-			add_text(out, (struct slice){ key->text, key->len });
+			outbox_add_text(out, (struct slice){ key->text, key->len });
 	}
-	end_list(out);
+	outbox_end_list(out);
 }
 
 static void
@@ -155,20 +166,20 @@ outbox_keys_look(struct outbox *o, database_fn *fn, unsigned rows)
 	for (size_t at = 0; (entry = seq_map_next(&o->keys.by_number, &at)) != NULL;) {
 		const struct key *key = entry->value;
 
-		add_text(&known, (struct slice){ key->text, key->len });
+		outbox_add_text(&known, (struct slice){ key->text, key->len });
 	}
 	for (size_t at = 0; (aggregate = table_next(&o->aggregates, &at)) != NULL;) {
 		if (is_closed(aggregate)) {
-			add_text(&types, aggregate_type(aggregate));
-			add_text(&ids, aggregate_id(aggregate));
+			outbox_add_text(&types, aggregate_type(aggregate));
+			outbox_add_text(&ids, aggregate_id(aggregate));
 		}
 	}
-	end_list(&known);
-	end_list(&types);
-	end_list(&ids);
+	outbox_end_list(&known);
+	outbox_end_list(&types);
+	outbox_end_list(&ids);
 	values[0] = known.data;
 	values[1] = outbox_number(&n[0], rows);
-	values[2] = outbox_number(&n[1], OUTBOX_READ_BYTES);
+	values[2] = outbox_number(&n[1], (long long)o->reader.read_bytes);
 	values[3] = outbox_number(&n[2], o->config->max_body_bytes);
 	values[4] = types.data;
 	values[5] = ids.data;

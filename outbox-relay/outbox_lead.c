@@ -92,10 +92,14 @@ prepare_all(struct outbox *o)
 		{ "sweep", o->table.sweep },
 		{ "catch_up", o->table.catch_up },
 		{ "erase", o->table.erase },
+		{ "park", o->table.park },
+		{ "drop", o->table.drop },
 		{ "remain", o->table.remain },
 		{ "writers", o->table.writers },
 		{ "count", o->table.count },
 		{ "net", o->table.net },
+		{ "sleep", o->table.sleep },
+		{ "wake", o->table.wake },
 		{ "fence", fence_sql },
 		{ "resign", resign_sql },
 		{ "try", try_sql },
@@ -139,6 +143,8 @@ describe(const struct outbox *o)
 		    o->table.key, o->table.name, o->table.key);
 	if (o->table.advice != NULL)
 		log_info("%s", o->table.advice);
+	if (o->table.bell_advice != NULL)
+		log_info("%s", o->table.bell_advice);
 }
 
 static void
@@ -181,6 +187,7 @@ lead(struct outbox *o, const struct pg_result *result)
 	(void)snprintf(o->backend_pid, sizeof(o->backend_pid), "%s", pg_value(result, 0, 1));
 	database_lead(o->database, true);
 	outbox_read_start(o);
+	outbox_bell_listen(o);
 	outbox_set_state(o, OUTBOX_LEADING);
 }
 
@@ -269,6 +276,7 @@ resign(struct outbox *o)
 	database_lead(o->database, false);
 	values[1] = database_leaders(o->database) == 0 ? "0" : "1500";
 	outbox_set_state(o, OUTBOX_RESIGNING);
+	outbox_bell_resign(o);
 	outbox_execute(o, resigned, "resign", 2, values);
 }
 

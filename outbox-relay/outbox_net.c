@@ -86,7 +86,7 @@ next_step(struct outbox *o, const struct pg_result *result)
 	else if (ms > SLOW_MS && net->step > STEP_LEAST)
 		net->step /= 2;
 	net->next = clock_mono_after_ms(clock_mono_now(), STEP_MS);
-	if (net->at >= o->reader.floor) {
+	if (net->at >= outbox_passed_lowest(o)) {
 		begin_pass(o);
 		net->next = clock_mono_after_ms(clock_mono_now(), PASS_MS);
 	}
@@ -117,16 +117,15 @@ outbox_net_work(struct outbox *o, struct clock_mono now)
 	struct outbox_net *net = &o->net;
 	struct outbox_number n[3];
 	const char *values[3];
-	int64_t from = net->at < 0 ? 0 : net->at;
+	int64_t from = net->at < 0 ? 0 : net->at, lowest = outbox_passed_lowest(o);
 
-	if (o->reader.floor == INT64_MIN || net->asking || relay_is_draining(o->relay))
+	if (lowest == INT64_MIN || net->asking || relay_is_draining(o->relay))
 		return;
 	if (net->next.ns > now.ns) {
 		outbox_due(o, now, net->next);
 		return;
 	}
-	net->to = o->reader.floor <= from || net->step > o->reader.floor - from
-	    ? o->reader.floor : from + net->step;
+	net->to = lowest <= from || net->step > lowest - from ? lowest : from + net->step;
 	values[0] = outbox_number(&n[0], net->at);
 	values[1] = outbox_number(&n[1], net->to);
 	values[2] = outbox_number(&n[2], OUTBOX_BATCH);

@@ -11,9 +11,9 @@
  * When b is taken, a reading that has shown b is the source. Either a was taken or known before; or
  * it is shown by the same reading: ahead with b, in front of it, as rows come in order of seq; or
  * late, and then it is taken before all that is ahead (if not all late rows can be fetched at once,
- * nothing that is ahead is taken). A row that is let go of again lets go of all of its aggregate
- * behind it, and they are read again in order of seq (catching up); what comes new meanwhile stays
- * behind them.
+ * nothing that is ahead is taken). Below the floor outbox_passed.c says why. A row that is let go of
+ * again lets go of all of its aggregate behind it, and they are read again in order of seq
+ * (catching up); what comes new meanwhile stays behind them.
  *
  * A row is taken only when the WAL is on disk up to a position that is behind the commits of all
  * rows of the snapshot.
@@ -29,9 +29,12 @@
 enum {
 	LIMIT_FIRST = 250,
 	LIMIT_LEAST = 16,
+	ROW_BYTES_FIRST = 1024,
+	READ_BYTES_LEAST = 64 * 1024,
 	SLOW_MS = 300,		/* a read that takes longer: smaller ones, for the lease's sake */
 	QUICK_MS = 100,		/* shorter: larger ones */
-	FAILED_MS = 1000
+	FAILED_MS = 1000,
+	HOLD_MS = 25		/* the wait between looks in the first seconds of a silence */
 };
 
 static size_t
@@ -40,17 +43,44 @@ rows_most(const struct outbox *o)
 	return (size_t)4 * o->config->window < 64 ? 64 : (size_t)4 * o->config->window;
 }
 
-/* Rows that may be read now; 0: first some have to go. */
-static unsigned
-room(const struct outbox *o)
+/* What a read of so many rows takes: the answer, and the rows. */
+static size_t
+read_takes(const struct outbox_reader *r, size_t rows)
 {
-	size_t most = rows_most(o), left = o->rows >= most ? 0 : most - o->rows;
-	size_t want = o->reader.limit < most / 4 ? o->reader.limit : most / 4;
+	size_t bytes = rows * r->row_bytes;
 
-	if (left < want ||
-	    (o->rows > 0 && relay_bytes(o->relay) + OUTBOX_READ_BYTES > OUTBOX_MEMORY_BYTES))
+	return 2 * (bytes < OUTBOX_READ_BYTES ? bytes : OUTBOX_READ_BYTES);
+}
+
+/*
+ * Rows that may be read now; 0: first some have to go. Whoever has none may read a few always, or
+ * those that came first would keep all others waiting.
+ */
+static unsigned
+room(struct outbox *o)
+{
+	struct outbox_reader *r = &o->reader;
+	size_t most = rows_most(o), left = o->rows >= most ? 0 : most - o->rows;
+	size_t want = r->limit < most / 4 ? r->limit : most / 4;
+	size_t rows = left < r->limit ? left : r->limit;
+
+	if (left < want)
 		return 0;
-	return (unsigned)(left < o->reader.limit ? left : o->reader.limit);
+	r->read_bytes = OUTBOX_READ_BYTES;
+	if (relay_bytes(o->relay) + read_takes(r, rows) > OUTBOX_MEMORY_BYTES) {
+		if (o->rows > 0)
+			return 0;
+		r->read_bytes = READ_BYTES_LEAST;
+		rows = LIMIT_LEAST;
+	}
+	return (unsigned)rows;
+}
+
+static void
+reserve(struct outbox *o, size_t bytes)
+{
+	relay_account(o->relay, (ptrdiff_t)bytes - (ptrdiff_t)o->reader.reserved_bytes);
+	o->reader.reserved_bytes = bytes;
 }
 
 void
@@ -72,6 +102,7 @@ outbox_read_end(struct outbox *o)
 	while (o->table.keyed && r->catching_up.head != NULL)
 		outbox_caught_up(o, r->catching_up.head);
 	pg_result_free(&r->held);
+	reserve(o, 0);
 	r->asked.count = 0;
 	r->reading = READING_NOTHING;
 	outbox_wake(o);
@@ -83,6 +114,7 @@ outbox_read_failed(struct outbox *o, const struct pg_error *error)
 	log_complain(&o->reader.complaint, LOG_LEVEL_WARNING,
 	    "could not read table %s, trying again: %s", o->table.name, error->text);
 	o->reader.next = clock_mono_after_ms(clock_mono_now(), FAILED_MS);
+	o->reader.found_nothing = false;
 	outbox_read_end(o);
 	if (error->class == PG_CLASS_STALE || error->class == PG_CLASS_STATEMENT)
 		outbox_lead_again(o, error->text);
@@ -136,35 +168,60 @@ outbox_read_is_complete(const struct pg_result *result)
 static void
 take(struct outbox *o, const struct pg_result *result, int from)
 {
+	size_t bytes = 0;
+
 	for (int i = from; i < pg_rows(result); i++) {
 		struct row *row = outbox_new_row(o, result, i);
 
+		bytes += row == NULL ? 0 : row->size;
 		if (row != NULL && seq_map_get(&o->known, row->seq) == NULL)
 			outbox_take_row(o, row);
 		else
 			row_free(&row);
 	}
+	if (pg_rows(result) > from)
+		o->reader.row_bytes = bytes / (size_t)(pg_rows(result) - from);
 }
 
 /* Ahead. */
+
+/*
+ * The wait after a look that found nothing: it doubles, but not to more than a hundredth of the
+ * silence, or HOLD_MS if that is longer. So an event that comes after a silence is late by one per
+ * cent of it, and a table that was silent for long costs few looks.
+ */
+static int64_t
+longer_wait(const struct outbox *o, struct clock_mono now)
+{
+	const struct outbox_reader *r = &o->reader;
+	int64_t most = clock_ms_between(r->last_found, now) / 100, wait = r->interval_ms * 2;
+
+	if (most < HOLD_MS)
+		most = HOLD_MS;
+	if (wait > most)
+		wait = most;
+	if (o->bell.asleep || wait > o->config->poll_max_ms)
+		wait = o->config->poll_max_ms;
+	return wait < o->config->poll_min_ms ? o->config->poll_min_ms : wait;
+}
 
 static void
 schedule(struct outbox *o, int rows, bool again)
 {
 	struct outbox_reader *r = &o->reader;
+	struct clock_mono now = clock_mono_now();
 
-	if (again || (rows > 0 && (unsigned)rows >= r->asked_rows)) {
+	if (again || !r->found_nothing) {
 		r->interval_ms = o->config->poll_min_ms;
-		r->next = r->started;
-		return;
+		r->last_found = now;
+		outbox_bell_wake(o);
+	} else {
+		r->interval_ms = longer_wait(o, now);
 	}
-	if (rows > 0)
-		r->interval_ms = o->config->poll_min_ms;
+	if (again || o->bell.rung || (rows > 0 && (unsigned)rows >= r->asked_rows))
+		r->next = r->started;
 	else
-		r->interval_ms = r->interval_ms * 2 > o->config->poll_max_ms
-		    ? o->config->poll_max_ms
-		    : r->interval_ms * 2;
-	r->next = clock_mono_after_ms(clock_mono_now(), r->interval_ms);
+		r->next = clock_mono_after_ms(now, r->interval_ms);
 }
 
 /* The last row that is ahead; those that are due come after it. 0: none. */
@@ -187,10 +244,15 @@ take_ahead(struct outbox *o, const struct pg_result *late)
 	int rows = pg_rows(r->held) - 1, last = last_ahead(r->held);
 
 	log_recovered(&r->complaint, "table %s can be read again", o->table.name);
-	r->found_nothing = rows == 0 && late == NULL;
+	r->found_nothing = rows == 0 && late == NULL && !r->passed;
 	if (late != NULL)
 		take(o, late, 0);
-	if (!partial) {
+	if (r->passed) {
+		if (!partial)
+			outbox_passed_stepped(o, r->passed_to,
+			    clock_ms_between(r->started, clock_mono_now()));
+		partial = true;		/* there is more to read */
+	} else if (!partial) {
 		outbox_keys_opened(o);
 		take(o, r->held, 1);
 		for (int i = last + 1; i <= rows; i++)
@@ -256,7 +318,7 @@ outbox_read_fetch(struct outbox *o, database_fn *fn)
 	outbox_keys_text(o, &r->asked, &seqs);
 	values[0] = seqs.data;
 	values[1] = outbox_number(&n[0], OUTBOX_BATCH);
-	values[2] = outbox_number(&n[1], OUTBOX_READ_BYTES);
+	values[2] = outbox_number(&n[1], (long long)r->read_bytes);
 	values[3] = outbox_number(&n[2], o->config->max_body_bytes);
 	outbox_execute(o, fn, "fetch", 4, values);
 	buf_release(&seqs);
@@ -300,7 +362,8 @@ begins_with_meta(const struct pg_result *result)
 	    pg_value(result, 0, OUTBOX_META_BACKEND_PID) != NULL &&
 	    pg_value(result, 0, OUTBOX_META_BEHIND) != NULL &&
 	    pg_value(result, 0, OUTBOX_META_INSERT_LSN) != NULL &&
-	    pg_value(result, 0, OUTBOX_META_FILE) != NULL;
+	    pg_value(result, 0, OUTBOX_META_FILE) != NULL &&
+	    pg_value(result, 0, OUTBOX_META_SNAPSHOT) != NULL;
 }
 
 static void
@@ -337,6 +400,13 @@ ahead_here(void *arg, struct pg_result **result, const struct pg_error *error)
 		goto out;
 	}
 	(void)snprintf(o->file, sizeof(o->file), "%s", file);
+	if (!o->table.keyed &&
+	    outbox_floor_look(o, pg_value(*result, 0, OUTBOX_META_SNAPSHOT))) {
+		r->found_nothing = false;
+		r->next = r->started;
+		outbox_read_end(o);
+		goto out;
+	}
 	adapt_limit(o, *result);
 	r->held = *result;
 	*result = NULL;
@@ -374,18 +444,26 @@ look_ahead(struct outbox *o, unsigned rows)
 	struct buf due = BUF_INIT;
 	struct outbox_number n[5];
 	const char *values[6];
+	int64_t floor = r->floor, cursor = r->cursor;
 
+	outbox_bell_look(o, clock_mono_now());
 	outbox_read_begin(o, READING_AHEAD);
+	/* A range that was set aside is what is behind, and nothing is ahead. */
+	r->passed = outbox_passed_step(o, &floor, &cursor);
+	r->passed_to = cursor;
+	if (r->passed)
+		rows = 0;
+	r->look = false;
 	r->asked_rows = rows;
 	if (o->table.keyed) {
 		outbox_keys_look(o, ahead_here, rows);
 		return;
 	}
-	r->clears_floor = outbox_floor_is_clear(o);
-	values[0] = outbox_number(&n[0], r->floor);
-	values[1] = outbox_number(&n[1], r->cursor);
+	r->clears_floor = !r->passed && outbox_floor_is_clear(o);
+	values[0] = outbox_number(&n[0], floor);
+	values[1] = outbox_number(&n[1], cursor);
 	values[2] = outbox_number(&n[2], rows);
-	values[3] = outbox_number(&n[3], OUTBOX_READ_BYTES);
+	values[3] = outbox_number(&n[3], (long long)r->read_bytes);
 	values[4] = outbox_number(&n[4], o->config->max_body_bytes);
 	forget_due(o);
 	seq_list_text(&r->due, &due);
@@ -414,6 +492,32 @@ may_look_ahead(struct outbox *o, struct clock_mono now)
 	return false;
 }
 
+bool
+outbox_is_quiet(const struct outbox *o)
+{
+	int64_t often = o->config->poll_max_ms < HOLD_MS ? o->config->poll_max_ms : HOLD_MS;
+
+	return outbox_is_empty(o) && o->settling.kept.count == 0 && !o->reader.look &&
+	    !o->bell.rung && o->reader.interval_ms >= often && !outbox_floor_is_clear(o) &&
+	    o->passed.count == 0;
+}
+
+void
+outbox_glanced(struct outbox *o, bool something)
+{
+	struct outbox_reader *r = &o->reader;
+	struct clock_mono now = clock_mono_now();
+
+	if (r->reading != READING_GLANCE)
+		return;		/* not asked about, or the lead was given up meanwhile */
+	r->reading = READING_NOTHING;
+	r->look = something || o->bell.rung;
+	if (!r->look)
+		r->interval_ms = longer_wait(o, now);
+	r->next = clock_mono_after_ms(now, r->look ? 0 : r->interval_ms);
+	outbox_wake(o);
+}
+
 void
 outbox_read_work(struct outbox *o, struct clock_mono now)
 {
@@ -429,6 +533,9 @@ outbox_read_work(struct outbox *o, struct clock_mono now)
 	rows = room(o);
 	if (rows == 0 || (!ahead && !behind))
 		return;
+	if (outbox_is_quiet(o) && glance_look(o->glance, o))
+		return;
+	reserve(o, read_takes(r, rows));
 	r->turn = behind && !(ahead && r->turn);
 	if (!r->turn || o->table.keyed)
 		look_ahead(o, rows);
@@ -442,12 +549,13 @@ outbox_read_reset(struct outbox *o)
 	struct outbox_reader *r = &o->reader;
 
 	pg_result_free(&r->held);
+	reserve(o, 0);
 	seq_list_release(&r->asked);
 	seq_list_release(&r->due);
 	r->catching_up = r->swept = (struct aggregate_list){ NULL, NULL, 0 };
 	r->reading = READING_NOTHING;
 	r->cursor = r->floor = INT64_MIN;
-	r->found_nothing = false;
+	r->found_nothing = r->look = false;
 }
 
 void
@@ -456,6 +564,9 @@ outbox_read_start(struct outbox *o)
 	struct outbox_reader *r = &o->reader;
 
 	r->limit = LIMIT_FIRST;
+	r->row_bytes = ROW_BYTES_FIRST;
+	r->read_bytes = OUTBOX_READ_BYTES;
 	r->interval_ms = o->config->poll_min_ms;
+	r->last_found = (struct clock_mono){ 0 };
 	r->next = clock_mono_now();
 }

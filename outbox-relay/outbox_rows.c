@@ -285,8 +285,10 @@ outbox_forget(struct outbox *o)
 	o->dropped = o->let_go = 0;
 	outbox_keys_reset(o);
 	outbox_settle_reset(o);
+	outbox_aside_reset(o);
 	outbox_retire_reset(o);
 	outbox_read_reset(o);
+	outbox_bell_reset(o);
 	outbox_floor_reset(o);
 	outbox_net_reset(o);
 	o->trying = false;

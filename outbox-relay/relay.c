@@ -10,14 +10,17 @@
 #include "outbox-relay/relay.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include <config.h>	/* PACKAGE_VERSION; in quotes it would be common/config.h */
 
+#include "common/blocked_list.h"
 #include "common/stats.h"
 #include "outbox-relay/database.h"
 #include "outbox-relay/outbox_internal.h"
+#include "outbox-relay/servers.h"
 #include "util/amqp_publisher.h"
 #include "util/arena.h"
 #include "util/loop.h"
@@ -31,8 +34,10 @@ struct relay {
 	struct loop *loop;
 	struct amqp_conn_options broker;
 	struct amqp_publisher *publisher;
-	struct log_complaint broker_complaint;
+	struct log_complaint broker_complaint, list_complaint;
 	struct database **databases;
+	struct glance **glances;	/* one for each of them */
+	struct servers *servers;
 	size_t database_count;
 	struct outbox **outboxes;
 	size_t outbox_count;
@@ -41,6 +46,7 @@ struct relay {
 	struct loop_timer tick, drain;
 	struct clock_mono drain_until;
 	bool draining, until_empty, stopped;
+	int status;			/* of the program */
 	size_t bytes;				/* of rows in memory */
 	size_t leading;
 	struct arena arena;
@@ -167,6 +173,29 @@ start_broker(struct relay *relay)
 	relay->publisher = amqp_publisher_new(relay->loop, &relay->broker, &events, relay);
 }
 
+/* For pawlctl outbox: what waits, and why. */
+static void
+list_blocked(struct relay *relay)
+{
+	struct buf text = BUF_INIT;
+	char error[512];
+	bool changed = false;
+
+	for (size_t i = 0; i < relay->outbox_count; i++)
+		changed |= relay->outboxes[i]->blocked.changed;
+	if (!changed || relay->stats == NULL)
+		return;
+	for (size_t i = 0; i < relay->outbox_count; i++)
+		outbox_blocked_list(relay->outboxes[i], &text);
+	if (blocked_list_write(relay->config->run_dir, relay->config->name,
+	    (struct slice){ text.data, text.len }, error, sizeof(error)) == 0)
+		log_recovered(&relay->list_complaint, "what waits is listed again");
+	else
+		log_complain(&relay->list_complaint, LOG_LEVEL_WARNING,
+		    "pawlctl outbox cannot list what waits: %s", error);
+	buf_release(&text);
+}
+
 /* Rounds. */
 
 static void
@@ -228,6 +257,7 @@ tick(void *arg)
 	loop_timer_set_ms(&relay->tick, TICK_MS);
 	for (size_t i = 0; i < relay->outbox_count; i++)
 		outbox_tick(relay->outboxes[i]);
+	list_blocked(relay);
 }
 
 /* The end. */
@@ -259,6 +289,12 @@ on_signal(void *arg, int number)
 		log_warning("cannot read the configuration again while running; restart instead");
 		return;
 	}
+	if (number == SIGUSR1) {
+		log_info("told to try what waits now");
+		for (size_t i = 0; i < relay->outbox_count; i++)
+			outbox_blocked_try(relay->outboxes[i]);
+		return;
+	}
 	if (relay->draining) {
 		log_warning("told to stop a second time: not waiting any longer");
 		loop_stop(relay->loop);
@@ -282,15 +318,32 @@ is_wanted(const struct relay_options *options, const char *name)
 	return options->only_count == 0;
 }
 
-static struct database *
+static size_t
 database_for(struct relay *relay, const char *conninfo)
 {
-	for (size_t i = 0; i < relay->database_count; i++)
-		if (strcmp(database_conninfo(relay->databases[i]), conninfo) == 0)
-			return relay->databases[i];
-	relay->databases[relay->database_count] = database_new(relay->loop, conninfo,
-	    arena_printf(&relay->arena, "pawl-relay %s", relay->config->name));
-	return relay->databases[relay->database_count++];
+	size_t i = 0;
+
+	while (i < relay->database_count &&
+	    strcmp(database_conninfo(relay->databases[i]), conninfo) != 0)
+		i++;
+	if (i == relay->database_count) {
+		relay->databases[i] = database_new(relay->loop, conninfo,
+		    arena_printf(&relay->arena, "pawl-relay %s", relay->config->name));
+		relay->glances[i] = glance_new(relay->databases[i]);
+		servers_add(relay->servers, relay->databases[i]);
+		relay->database_count++;
+	}
+	return i;
+}
+
+static void
+refuse(void *arg, const char *error)
+{
+	struct relay *relay = arg;
+
+	log_error("%s: outboxes: %s", relay->config->file, error);
+	relay->status = EX_CONFIG;
+	loop_stop(relay->loop);
 }
 
 static void
@@ -304,6 +357,8 @@ start_stats(struct relay *relay, size_t pages)
 	    (uint32_t)pages, error, sizeof(error));
 	if (relay->stats == NULL)
 		log_warning("no statistics: %s", error);
+	else
+		blocked_list_remove(relay->config->run_dir, relay->config->name);
 }
 
 static void
@@ -314,20 +369,23 @@ start_outboxes(struct relay *relay, const struct relay_options *options)
 	relay->outboxes = arena_array(&relay->arena, config->outbox_count, sizeof(struct outbox *));
 	relay->databases = arena_array(&relay->arena, config->outbox_count,
 	    sizeof(struct database *));
+	relay->glances = arena_array(&relay->arena, config->outbox_count, sizeof(struct glance *));
+	relay->servers = servers_new(relay->loop, refuse, relay);
 	start_stats(relay, config->outbox_count);
 	for (size_t i = 0; i < config->outbox_count; i++) {
 		const struct config_outbox *outbox = &config->outboxes[i];
 		struct stats_page *page = NULL;
+		size_t at;
 
 		if (!is_wanted(options, outbox->name))
 			continue;
 		if (relay->stats != NULL)
 			page = stats_page_take(relay->stats, STATS_PAGE_OUTBOX, outbox->name);
+		at = database_for(relay, outbox->conninfo);
 		relay->outboxes[relay->outbox_count++] = outbox_new(relay, outbox,
-		    database_for(relay, outbox->conninfo), relay->publisher, page);
+		    relay->databases[at], relay->glances[at], relay->publisher, page);
 	}
-	for (size_t i = 0; i < relay->database_count; i++)
-		database_start(relay->databases[i]);
+	servers_start(relay->servers);
 }
 
 static void
@@ -336,26 +394,46 @@ stop(struct relay *relay)
 	relay->stopped = true;
 	for (size_t i = 0; i < relay->outbox_count; i++)
 		outbox_free(&relay->outboxes[i]);
-	for (size_t i = 0; i < relay->database_count; i++)
+	for (size_t i = 0; i < relay->database_count; i++) {
 		database_free(&relay->databases[i]);
+		glance_free(&relay->glances[i]);
+	}
+	servers_free(&relay->servers);
 	amqp_publisher_free(&relay->publisher);
 	loop_timer_stop(&relay->tick);
 	loop_timer_stop(&relay->drain);
-	if (relay->stats != NULL)
+	if (relay->stats != NULL) {
+		blocked_list_remove(relay->config->run_dir, relay->config->name);
 		atomic_store(&relay->stats->closed, 1);
+	}
 	assert(relay->bytes == 0);
 	loop_free(&relay->loop);
 	arena_release(&relay->arena);
 }
 
+/*
+ * By default the C library stops mapping large blocks on their own once such a block was freed. But
+ * those that rabbitmq-c has for each channel, as large as a frame, are hardly touched: mapped they
+ * cost a page each. And memory that was needed for large payloads goes back.
+ */
+static void
+spare_memory(void)
+{
+#ifdef __GLIBC__
+	(void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+	(void)mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
+#endif
+}
+
 int
 relay_run(const struct config *config, const struct relay_options *options)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
 	struct relay relay = {
 		.config = config, .until_empty = options->until_empty, .arena = ARENA_INIT
 	};
 
+	spare_memory();
 	relay.work_end = &relay.work;
 	relay.loop = loop_new();
 	loop_signals(relay.loop, signals, ARRAY_SIZE(signals), on_signal, &relay);
@@ -371,5 +449,5 @@ relay_run(const struct config *config, const struct relay_options *options)
 	loop_run(relay.loop);
 	log_info("stopped");
 	stop(&relay);
-	return EX_OK;
+	return relay.status;
 }

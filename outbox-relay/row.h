@@ -24,11 +24,12 @@ enum row_state {
 	ROW_SUSPECT,		/* was unconfirmed when the channel closed: to be issued alone */
 	ROW_PROBE,		/* first of a blocked aggregate, to be tried again, alone */
 	ROW_PROBED,		/* unconfirmed on the probe channel */
+	ROW_ASIDE,		/* cannot be published: to be parked or dropped */
 	ROW_ORPHAN		/* unconfirmed, but its session is lost: no longer ours */
 };
 
 struct row {
-	/* in the list of its state; WAITING and ORPHAN are in none */
+	/* in the list of its state; WAITING, ASIDE and ORPHAN are in none */
 	struct row *next, *previous;
 	struct row *behind;			/* next one of its aggregate */
 	struct aggregate *aggregate;		/* NULL: a row without one */
@@ -74,6 +75,7 @@ struct aggregate {
 	size_t count;
 	int64_t dropped_from;			/* INT64_MAX: none */
 	int64_t blocked_seq, blocked_created_s;	/* its first row, while it is blocked */
+	int64_t blocked_ms;			/* since then */
 	struct blockage *blockage;		/* NULL: not blocked */
 	struct aggregate *next, *previous;	/* in the list that 'list' says */
 	enum aggregate_where list;

@@ -53,23 +53,24 @@ comment on column pawl.outbox.aggregateid is 'events with the same aggregateid a
 comment on column pawl.outbox.headers is 'an object: message headers';
 comment on column pawl.outbox.not_before is 'not published earlier; null: at once';
 
--- Events that could not be published and were put aside, so that the others of their aggregate go on.
+-- Events that could not be published and were put aside, so that the others of their aggregate go on. The first columns are for people;
+-- the row itself, of whatever table, is in "original": json and not jsonb, so that every value comes back as it was.
 create table pawl.outbox_dead (
 	number bigint generated always as identity primary key,
 	outbox text not null,
-	seq bigint not null,
-	id text not null,
+	event text not null,
 	aggregatetype text,
 	aggregateid text,
 	type text,
-	payload jsonb,
-	headers jsonb,
 	created_at timestamptz,
 	reason text not null,
-	text text not null default '',
+	text text not null,
+	original json not null,
 	parked_at timestamptz not null default clock_timestamp()
 );
-comment on table pawl.outbox_dead is 'events that pawl-relay put aside, with the reason';
+comment on table pawl.outbox_dead is 'events that pawl-relay put aside, with the reason; see pawlctl outbox';
+comment on column pawl.outbox_dead.event is 'its number or id in the outbox''s table';
+comment on column pawl.outbox_dead.original is 'the row of that table';
 
 -- Which message was done by whom. Inserted in the transaction of its effects.
 create table pawl.inbox (
@@ -126,3 +127,29 @@ begin
 end
 $emit$;
 comment on function pawl.emit is 'puts an event into pawl.outbox, to be published if and when the transaction commits; returns its id';
+
+-- The doorbell of an outbox, pawl.outbox or any other table: wakes a sleeping pawl-relay, whose configuration says doorbell = true. While it sleeps it has
+-- the advisory lock (1885435756, the table's oid) to itself; an insert that cannot share it rings when its transaction commits. While the relay is
+-- awake nothing is notified, and no function called but the one that tries the lock.
+create function pawl.ring()
+returns trigger
+language plpgsql
+as $ring$
+begin
+	perform pg_catalog.pg_notify('pawl_' || tg_relid, '');
+	return null;
+end
+$ring$;
+comment on function pawl.ring is 'what the trigger pawl_doorbell of a table calls';
+
+create function pawl.doorbell(outbox regclass)
+returns void
+language plpgsql
+as $doorbell$
+begin
+	execute format('create or replace trigger pawl_doorbell after insert on %s for each statement'
+		|| ' when (not pg_catalog.pg_try_advisory_xact_lock_shared(1885435756, %L::pg_catalog.regclass::pg_catalog.int4)) execute function pawl.ring()',
+		outbox, outbox);
+end
+$doorbell$;
+comment on function pawl.doorbell is 'gives a table the trigger that wakes pawl-relay; to take it away: drop trigger pawl_doorbell on TABLE';

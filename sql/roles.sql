@@ -28,9 +28,9 @@ grant select on pawl.schema_version to pawl_emitter, pawl_relay, pawl_worker;
 grant insert on pawl.outbox to pawl_emitter;
 grant execute on function pawl.emit(text, text, text, jsonb, jsonb, interval) to pawl_emitter;
 
--- pawl-relay: reads events, deletes what is published, puts aside what cannot be.
-grant select, delete on pawl.outbox to pawl_relay;
-grant select, insert on pawl.outbox_dead to pawl_relay;
+-- pawl-relay: reads events, deletes what is published, puts aside what cannot be. pawlctl outbox, with the same login, puts events back.
+grant select, insert, delete on pawl.outbox to pawl_relay;
+grant select, insert, delete on pawl.outbox_dead to pawl_relay;
 
 -- pawl-worker: claims keys and forgets old ones, emits, keeps sagas. What its handlers' statements touch is the service's to grant.
 grant insert on pawl.outbox to pawl_worker;

@@ -76,7 +76,7 @@ queues: {
   four: { queue = "q"; conninfo = ""; handlers: { h: { type = "*"; use = "ignore"; }; }; };
 };
 outboxes: {
-  o: { unroutable = "drop"; window = -1; poll_min = "9999999999999999d"; exchange = "{header:}"; };
+  o: { unroutable = "throw"; window = -1; poll_min = "9999999999999999d"; exchange = "{header:}"; };
 };
 quues: { };
 END
@@ -119,7 +119,7 @@ END
 	'41: queues.three: must be a group: three: { ... };',
 	'42: queues.four.queue: "q" is consumed by "two" already (line 40); bind a queue of its own for each',
 	'45: outboxes.o.exchange: "{header:}": braces without a name; write {COLUMN} or {header:NAME}, and {{ for a brace',
-	'45: outboxes.o.unroutable: "drop" is not supported by this version; only "hold" is',
+	'45: outboxes.o.unroutable: must be "hold", "park" or "drop", not "throw"',
 	'45: outboxes.o.window: must be 1 to 10000, not -1',
 	'45: outboxes.o.poll_min: "9999999999999999d" is too large',
 	'45: outboxes.o.conninfo: is missing, and so is database.conninfo: where is the outbox?',

@@ -2,7 +2,6 @@
 # Sessions and tables: several outboxes in several databases; tables that are missing, not as they should be, not allowed, or relayed twice;
 # a standby server. What is wrong with one outbox does not keep the others.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test; use Pawl::Outbox;
-use Time::HiRes ();
 
 my $reader = "reader$$";
 my ($one, $two, $vhost) = (migrated_db(), migrated_db(), new_vhost());
@@ -74,12 +73,6 @@ $session->close;
 $one->do("insert into public.plain (type, payload) values ('T', '{\"n\": 8}')");
 wait_for { $o->count == 2 } 'and is read again', 20;
 
-# Idle.
-$o->wait_empty;
-my $commits = sub { return $two->value('select xact_commit from pg_stat_database where datname = current_database()') };
-my ($before, $begun) = ($commits->(), Time::HiRes::time());
-poll(sub { 0 }, 4);
-cmp_ok(($commits->() - $before - 1) / (Time::HiRes::time() - $begun), '<=', 7, 'an idle outbox costs a few queries a second');
 $relay->stop;
 
 # A standby is refused until it is promoted.

@@ -78,6 +78,7 @@ struct amqp_publisher {
 	struct loop_timer flush;
 	struct amqp_channel **channels;	/* [number - 1]; NULL: free number */
 	size_t channel_cap;
+	size_t turn;
 	struct amqp_outgoing out;
 	struct {			/* the message of which only a part is out */
 		struct amqp_channel *channel;	/* NULL: there is none */
@@ -727,12 +728,15 @@ amqp_channel_copy(struct amqp_channel *channel, const struct amqp_copy *copy, vo
 
 /* Life. */
 
-/* ready() for those who were told NOT_READY. */
+/* ready() for those who were told NOT_READY: each is the first one in turn. */
 static void
 publisher_tell_ready(struct amqp_publisher *publisher)
 {
+	size_t first = publisher->turn++;
+
 	for (size_t i = 0; !publisher->freed && i < publisher->channel_cap; i++) {
-		struct amqp_channel *channel = publisher->channels[i];
+		struct amqp_channel *channel =
+		    publisher->channels[(first + i) % publisher->channel_cap];
 
 		if (channel != NULL && !channel->freed && channel->refused &&
 		    amqp_channel_ready(channel))

@@ -89,6 +89,36 @@ pg_conninfo_check(const char *conninfo, char *error, size_t error_size)
 	return -1;
 }
 
+static const char *
+option(const PQconninfoOption *options, const char *name)
+{
+	for (; options != NULL && options->keyword != NULL; options++)
+		if (strcmp(options->keyword, name) == 0 && options->val != NULL)
+			return options->val;
+	return "";
+}
+
+/*
+ * libpq looks up services and defaults in PQconnectStart() only. An option that it refuses, and
+ * that goes over the string's own, keeps it from connecting; what it made of the string stays.
+ */
+void
+pg_conninfo_server(const char *conninfo, char *server, size_t server_size, char *user,
+    size_t user_size)
+{
+	const char *const names[] = { "dbname", "target_session_attrs", NULL };
+	const char *const values[] = { conninfo, "none: only a question", NULL };
+	PGconn *conn = PQconnectStartParams(names, values, 1);
+	PQconninfoOption *options = PQconninfo(conn);
+	const char *host = option(options, "host"), *address = option(options, "hostaddr");
+
+	(void)snprintf(user, user_size, "%s", option(options, "user"));
+	(void)snprintf(server, server_size, "\"%s%s%s\" port %s", host,
+	    *host != '\0' && *address != '\0' ? " " : "", address, option(options, "port"));
+	PQconninfoFree(options);
+	PQfinish(conn);
+}
+
 void
 pg_close(struct pg *pg)
 {

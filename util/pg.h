@@ -41,6 +41,10 @@ struct pg *pg_new(const char *conninfo, const char *application_name, const char
 void	pg_free(struct pg **);
 int	pg_conninfo_check(const char *conninfo, char *error, size_t error_size) ATTR_MUST_CHECK;	/* syntax only */
 
+/* Where it leads to, after services, environment and defaults, for people and for comparing: "HOST" port PORT; and as whom. Nothing is
+ * connected. Empty if it is not good. */
+void	pg_conninfo_server(const char *conninfo, char *server, size_t server_size, char *user, size_t user_size) ATTR_NONNULL;
+
 int	pg_connect_start(struct pg *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
 enum pg_state pg_state(const struct pg *) ATTR_NONNULL;
 int	pg_fd(const struct pg *) ATTR_NONNULL;			/* may change while connecting: ask again after each step */
@@ -83,6 +87,8 @@ enum pg_answer {
 	PG_LOST				/* session gone, error filled; nothing more will come */
 };
 enum pg_answer pg_next(struct pg *, struct pg_result **result, struct pg_error *) ATTR_NONNULL;
+/* The channel of the next notification that was received with the answers; false: none is here. LISTEN is the caller's. */
+bool	pg_notification(struct pg *, char *channel, size_t size) ATTR_NONNULL;
 size_t	pg_pending(const struct pg *) ATTR_NONNULL;		/* answers still due, syncs included */
 
 /* One statement and its answer, waiting. 0: *result (may be NULL) holds it; -1: error filled. */

@@ -179,6 +179,18 @@ pg_next(struct pg *pg, struct pg_result **out, struct pg_error *error)
 	}
 }
 
+bool
+pg_notification(struct pg *pg, char *channel, size_t size)
+{
+	PGnotify *notify = pg->conn == NULL ? NULL : PQnotifies(pg->conn);
+
+	if (notify == NULL)
+		return false;
+	(void)snprintf(channel, size, "%s", notify->relname);
+	PQfreemem(notify);
+	return true;
+}
+
 static const PGresult *
 pg_result_of(const struct pg_result *result)
 {

@@ -82,7 +82,7 @@ test_defaults(void)
 	is_str(o->conninfo, "dbname=x", "an outbox' conninfo is the database's");
 	is_str(o->table, "pawl.outbox", "its table");
 	is_str(o->routing_key, "{type}", "its routing key");
-	ok(o->order == ORDER_AGGREGATE && o->unroutable == UNROUTABLE_HOLD && o->window == 1000, "its words and numbers");
+	ok(o->order == ORDER_AGGREGATE && o->unroutable == POLICY_HOLD && o->window == 1000, "its words and numbers");
 	ok(o->poll_min_ms == 5 && o->poll_max_ms == 250, "its times");
 	config_free(&c);
 	ok(c == NULL, "freed");

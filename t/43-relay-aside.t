@@ -1,0 +1,241 @@
+#!/usr/bin/perl
+# Events that cannot be published: parked, dropped or held by policy; pawlctl outbox lists them, tries them again, drops them.
+use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
+use JSON::PP ();
+use Pawl::Outbox;
+
+sub ctl { my ($o, @arguments) = @_; my ($command, @rest) = @arguments; return run_program('pawlctl', 'outbox', $command, '-c', $o->config(0), @rest) }
+sub listed { my ($o, @arguments) = @_; return JSON::PP->new->utf8->decode(ctl($o, 'list', '--json', @arguments)->{out}) }
+sub dead { my ($o) = @_; return $o->db->query('select number, event, aggregateid, type, reason, text from pawl.outbox_dead order by number') }
+sub status_of { my ($o) = @_; return JSON::PP->new->utf8->decode(run_program('pawlctl', 'status', '-c', $o->config(0), '--json')->{out})->{relay}{outboxes}[0] }
+sub bodies { my ($o) = @_; return [ map { $_->{body} } $o->take ] }
+
+# The queue "all" takes type "good" only.
+sub outbox
+{
+	my (%option) = @_;
+	my $o = Pawl::Outbox->new(bind => undef, %option);
+	$o->vhost->amqp->declare_queue('all');
+	$o->vhost->amqp->bind('all', 'events', 'good');
+	return $o;
+}
+
+# Park: the others of the aggregate go on, in order; what cannot be a message goes, too.
+{
+	my $o = outbox(outbox => 'unroutable = "park"; refused = "park"; max_body = "100KiB";');
+	$o->emit('a', 1, type => 'good');
+	$o->emit('a', 2, type => 'bad');
+	$o->emit('a', 3, type => 'good');
+	$o->emit(undef, 4, type => 'bad');
+	$o->emit('b', 5, type => 'good', payload => '{"x": "' . 'y' x 200_000 . '"}');
+	$o->emit('b', 6, type => 'good');
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped| waits[:,] |could not park});
+	$o->wait_empty('all of them left the table');
+	my ($all, $of) = first_seen($o->take);
+	is_deeply([ sort { $a <=> $b } @$all ], [ 1, 3, 6 ], 'what can be published is');
+	is_deeply($of->{a}, [ 1, 3 ], 'in order');
+	my @dead = dead($o);
+	is_deeply([ sort map { "$_->[3] $_->[4]" } @dead ], [ 'bad unroutable', 'bad unroutable', 'good refused' ], 'the others are parked, with the reason');
+	my ($bad) = grep { $_->[3] eq 'bad' } @dead;
+	like($bad->[5], qr/^no queue is bound to exchange "events" for routing key "bad"$/, 'in words');
+	$relay->wait_log(qr/level=warning .*event \d+ was put into pawl\.outbox_dead: .*; see pawlctl outbox list --dead/);
+	is(status_of($o)->{parked}, 3, 'they are counted');
+	my $text = ctl($o, 'list', '--dead')->{out};
+	like($text, qr/OUTBOX +NUMBER +EVENT.*^ +orders +\d+ +\d+ +order\/a +bad +unroutable/ms, 'and listed') or diag($text);
+	is(scalar @{ listed($o, '--dead') }, 3, 'as JSON, too');
+	my $overview;
+	wait_for { ($overview = ctl($o, 'list')->{out}) =~ /orders +pawl\.outbox +leading +0 +0 +3/ } 'the overview counts them' or diag($overview);
+
+	# Put back: as they were, behind what went meanwhile.
+	$o->vhost->amqp->bind('all', 'events', 'bad');
+	my ($number) = map { $_->[0] } grep { defined $_->[2] && $_->[2] eq 'a' } @dead;
+	my $id = $o->db->value("select original->>'id' from pawl.outbox_dead where number = $number");
+	$o->emit('a', 7, type => 'good');
+	my $run = ctl($o, 'retry', '--dead', 'orders', $number);
+	is("$run->{status} $run->{out}$run->{err}", "0 1 put back\n", 'retry of one');
+	$o->wait_empty('is published');
+	my @messages = $o->take;
+	is_deeply((first_seen(@messages))[1]{a}, [ 7, 2 ], 'behind the others');
+	is($messages[1]{message_id}, $id, 'with its id');
+	$run = ctl($o, 'retry', '--dead', 'orders', $number);
+	is($run->{status}, 65, 'a second time: it is not there: 65');
+	like($run->{err}, qr/1 of 1 are not there/, 'and said');
+	is(ctl($o, 'drop', '--dead', '--all', 'orders')->{out}, "2 dropped\n", 'drop of all');
+	is(ctl($o, 'list', '--dead')->{out}, "nothing was put aside\n", 'they are gone');
+	is(ctl($o, 'drop', '--dead', '--all', 'orders')->{out}, "0 dropped\n", 'again: nothing');
+
+	# Nothing behind a parked event goes before that is committed.
+	$o->vhost->amqp->unbind('all', 'events', 'bad');
+	my $locker = $o->db->session;
+	$locker->query('begin; lock table pawl.outbox_dead in share mode');
+	$o->emit('c', 8, type => 'bad');
+	$o->emit('c', 9, type => 'good');
+	$relay->wait_log(qr/level=warning .*could not park 1 events that cannot be published, trying again: .*lock timeout/);
+	is($o->count, 0, 'while it cannot be parked, its successor waits');
+	$locker->close;
+	$o->wait_empty('then it goes');
+	is_deeply((first_seen($o->take))[0], [9], 'and the successor is out');
+
+	# Many at once.
+	$o->db->do("insert into pawl.outbox (aggregatetype, aggregateid, type, payload) select 'order', 'm' || i % 100, case when i % 2 = 0 then 'good' else 'bad' end,"
+	    . " jsonb_build_object('n', i, 'a', 'm' || i % 100) from generate_series(1, 2000) i");
+	$o->wait_empty('two thousand, every other one unroutable', 30);
+	is($o->db->value('select count(*) from pawl.outbox_dead'), 1001, 'a thousand and one parked');
+	is_deeply([ order_errors($o->take) ], [], 'the others in order');
+	$relay->stop;
+	ok(!-e tmp_dir() . '/relay1.relay.blocked', 'and leaves no list');
+}
+
+# Drop.
+{
+	my $o = outbox(outbox => 'unroutable = "drop";');
+	$o->emit('a', $_, type => $_ % 2 ? 'good' : 'bad') for 1 .. 6;
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped| waits[:,] |could not park});
+	$o->wait_empty('all of them left the table');
+	is_deeply((first_seen($o->take))[0], [ 1, 3, 5 ], 'what can be published is, in order');
+	is($o->db->value('select count(*) from pawl.outbox_dead'), 0, 'nothing is parked');
+	$relay->wait_log(qr/level=warning .*event \d+ was dropped: no queue is bound/);
+	is(status_of($o)->{dropped}, 3, 'they are counted');
+
+	# A missing exchange is no reason to drop, what cannot be a message neither.
+	$o->vhost->amqp->delete_exchange('events');
+	$o->emit('a', 7, type => 'bad');
+	$relay->wait_log(qr/waits, with all that goes to that exchange: exchange \\"events\\" does not exist/);
+	is($o->left, 1, 'a missing exchange drops nothing');
+}
+
+# Hold, listed; tried when told; dropped by hand.
+{
+	my $o = outbox(outbox => 'max_body = "100KiB";');
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped| waits[:,] |could not park});
+	my $bad = $o->emit('a', 1, type => 'bad');
+	$o->emit('a', 2, type => 'good');
+	my $large = $o->emit('b', 3, type => 'good', payload => '{"x": "' . 'y' x 200_000 . '"}');
+	$o->emit('b', 4, type => 'good');
+	my $alone = $o->emit(undef, 5, type => 'bad');
+	my $list;
+	wait_for { @{ $list = listed($o, '--blocked') } == 3 } 'what waits is listed';
+	my %by = map { $_->{event} => $_ } @$list;
+	is_deeply([ map { $_->{reason} } @by{ $bad, $large, $alone } ], [ 'unroutable', 'refused', 'unroutable' ], 'with its reason');
+	is("$by{$bad}{outbox} $by{$bad}{aggregatetype} $by{$bad}{aggregateid}", 'orders order a', 'outbox and aggregate');
+	ok(!exists $by{$alone}{aggregateid}, 'one has none');
+	like($by{$large}{text}, qr/the payload is 200009 bytes long/, 'and the text');
+	like($by{$bad}{since}, qr/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'since when');
+	my $text = ctl($o, 'list', '--blocked')->{out};
+	like($text, qr{ orders +$bad +order/a +unroutable +20\S+ +no queue is bound to exchange "events" for routing key "bad"$}m, 'as a table') or diag($text);
+	wait_for { status_of($o)->{pending} == 5 } 'what is held counts as pending';
+	is(status_of($o)->{confirmed}, 0, 'and not as confirmed');
+
+	my $run = ctl($o, 'drop', '--blocked', 'orders', 999_999);
+	is($run->{status}, 65, 'an event that does not wait is not dropped: 65');
+	like($run->{err}, qr/event "999999" does not wait/, 'and said');
+	is(ctl($o, 'drop', '--blocked', 'orders', $large)->{out}, "1 dropped\n", 'drop of one that waits');
+	wait_for { $o->count == 1 } 'its successor goes';
+	is_deeply((first_seen($o->take))[0], [4], 'that one');
+
+	$o->vhost->amqp->bind('all', 'events', 'bad');
+	$run = ctl($o, 'retry', '--blocked');
+	is("$run->{status} $run->{out}", "0 pawl-relay tries what waits now\n", 'retry');
+	$relay->wait_log(qr/told to try what waits now/);
+	$o->wait_empty('all goes on');
+	is_deeply((first_seen($o->take))[1]{a}, [ 1, 2 ], 'in order');
+	wait_for { !@{ listed($o, '--blocked') } } 'the list is empty';
+	is(ctl($o, 'list', '--blocked')->{out}, "nothing waits\n", 'and says so');
+
+	# The first of a thousand of one aggregate: all of them are pending, one is listed.
+	$o->vhost->amqp->unbind('all', 'events', 'bad');
+	$o->db->do("insert into pawl.outbox (aggregatetype, aggregateid, type, payload) select 'order', 'm', 'bad', '{}' from generate_series(1, 1000)");
+	wait_for { my $l = listed($o, '--blocked'); @$l == 1 && $l->[0]{aggregateid} eq 'm' } 'one of a thousand is listed';
+	wait_for { status_of($o)->{pending} == 1000 } 'a thousand are pending', 20;
+	is(ctl($o, 'drop', '--blocked', '--all', 'orders')->{out}, "1 dropped\n", 'drop of all that wait: not of those behind');
+	wait_for { my $l = listed($o, '--blocked'); @$l == 1 && $o->left == 999 } 'the next one waits';
+	$relay->kill('KILL');
+	$relay->wait(10);
+	$run = ctl($o, 'retry', '--blocked');
+	is($run->{status}, 69, 'without a relay: 69');
+	like($run->{err}, qr/pawl-relay does not run here: process \d+ is gone/, 'and said');
+	$run = ctl($o, 'list', '--blocked');
+	is("$run->{status} $run->{out}", '69 ', 'a list of a relay that is gone is not shown');
+	like(ctl($o, 'list')->{out}, qr/orders +pawl\.outbox +down +999 +- +0/, 'the overview says so');
+}
+
+# Two relays: who does not lead says so.
+{
+	my $o = outbox();
+	my $first = $o->relay;
+	$first->wait_log(qr/leading: publishing/);
+	my $second = $o->relay;
+	$second->wait_log(qr/standing by/);
+	my $run = run_program('pawlctl', 'outbox', 'list', '--blocked', '-c', $o->config(1));
+	is($run->{status}, 69, 'a relay that stands by: 69');
+	like($run->{err}, qr/outbox orders: this relay does not lead it \(standby\); ask on the host of the one that does/, 'and said');
+}
+
+# Other tables: parked as they are, put back as they were.
+for my $case (
+	[ 'bytes', 'id bigint generated always as identity primary key, topic text, payload bytea, created_at timestamptz default now()', '', q{'\x00ff5c22'::bytea} ],
+	[ 'json', 'id uuid primary key default gen_random_uuid(), topic text, payload json, created_at timestamp default now(), size int generated always as (length(topic)) stored', '',
+		q{'{"a":  1,"a":2 }'::json} ],
+	[ 'marked', 'id bigserial primary key, topic text, payload text, created_at timestamptz default now(), sent boolean not null default false', 'sent = "sent";', q{E'"a"\\\\\n'} ],
+	[ 'marked when', 'id uuid primary key default gen_random_uuid(), topic text, payload jsonb, created_at timestamptz default now(), gone timestamptz', 'sent = "gone";', q{'[1]'::jsonb} ],
+) {
+	my ($name, $columns, $more, $payload) = @$case;
+	my $db = migrated_db();
+	$db->do(qq{create schema "S 1"; create table "S 1"."Out box" ($columns)});
+	my $o = outbox(db => $db, outbox => qq{table = "S 1.Out box"; $more routing_key = "{topic}"; unroutable = "park"; columns: { aggregateid = "topic"; };});
+	my $check = run_program('pawlctl', 'check', '-c', $o->config(0));
+	is($check->{status}, 0, "$name: checked") or diag($check->{err});
+	$db->do(qq{insert into "S 1"."Out box" (topic, payload) values ('bad', $payload)});
+	my $before = $db->value(q{select md5((to_jsonb(t) - array['sent', 'gone', 'id'])::text) || payload::text from "S 1"."Out box" t});
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped| waits[:,] |could not park});
+	wait_for { scalar dead($o) } "$name: parked";
+	my $published = $more ? $more =~ /gone/ ? 'gone is not null' : 'sent' : 'true';
+	my $rows = qq{select count(*) from "S 1"."Out box" where $published};
+	is($db->value($rows), $more ? 1 : 0, "$name: out of the way");
+	$relay->stop;
+	$db->do(q{delete from "S 1"."Out box"}) if $name eq 'marked when';	# as its retention does
+	my $run = ctl($o, 'retry', '--dead', '--all', 'orders');
+	is("$run->{status} $run->{out}$run->{err}", "0 1 put back\n", "$name: put back");
+	is($db->value(q{select md5((to_jsonb(t) - array['sent', 'gone', 'id'])::text) || payload::text from "S 1"."Out box" t}), $before, "$name: the row is as it was");
+	is($db->value($rows), $more ? 0 : 1, "$name: to be published");
+	$o->vhost->amqp->bind('all', 'events', 'bad');
+	$relay = $o->relay;
+	wait_for { $o->count == 1 } "$name: published";
+	is(bodies($o)->[0], $name eq 'bytes' ? "\x00\xff\x5c\x22" : $db->value("select ($payload)::text"), "$name: byte for byte");
+}
+
+# Without the table to park into: said before anything is lost.
+{
+	my $db = new_db();
+	$db->do('create table events (id bigint generated always as identity primary key, topic text, payload text)');
+	my $o = outbox(db => $db, outbox => 'table = "events"; routing_key = "{topic}"; unroutable = "park";');
+	my $run = run_program('pawlctl', 'check', '-c', $o->config(0));
+	is($run->{status}, 78, 'no pawl.outbox_dead: 78');
+	like($run->{err}, qr/outboxes\.orders\.unroutable: "park" needs the table pawl\.outbox_dead in the same database; run: pawlctl migrate/, 'and what to do');
+	$run = ctl($o, 'list');
+	like($run->{err}, qr/outboxes\.orders\.unroutable: "park" needs/, 'list says so, too');
+	my $role = 'norights_' . $db->name;
+	run_program('pawlctl', 'migrate', $db->conninfo);
+	$db->do("create role $role login; grant usage on schema pawl to $role; grant select, delete on events to $role");
+	my $poor = outbox(db => $db, conninfo => $db->conninfo(user => $role), outbox => 'table = "events"; routing_key = "{topic}"; refused = "park";');
+	$run = run_program('pawlctl', 'check', '-c', $poor->config(0));
+	like($run->{err}, qr/outboxes\.orders\.refused: no right to insert into pawl\.outbox_dead; run as its owner: grant /, 'nor without the right to') or diag($run->{err});
+}
+
+# Command lines.
+{
+	my $o = outbox();
+	for my $case (
+		[ [], 'usage: pawlctl outbox list' ], [ ['nosuch'], 'there is no "nosuch"' ], [ [ 'list', '--dead', '--blocked' ], 'do not go together' ],
+		[ [ 'retry', 'orders' ], 'say --blocked' ], [ [ 'retry', '--blocked', 'orders' ], 'all that waits is tried' ], [ [ 'retry', '--dead' ], 'name the outbox' ],
+		[ [ 'drop', '--dead', 'orders' ], 'name events, or say --all' ], [ [ 'drop', '--dead', '--all', 'orders', '1' ], 'do not go together' ],
+		[ [ 'drop', '--dead', '-c', $o->config(0), 'nosuch', '1' ], 'has no outbox "nosuch"' ], [ [ 'drop', '--dead', '-c', $o->config(0), 'orders', "1'" ], 'is no number' ],
+	) {
+		my $run = run_program('pawlctl', 'outbox', @{ $case->[0] });
+		is($run->{status}, 64, "outbox @{ $case->[0] }: 64");
+		like($run->{err}, qr/\Q$case->[1]\E/, "$case->[1]");
+	}
+	is(run_program('pawlctl', 'outbox', '--help')->{status}, 0, '--help');
+}
+
+done_testing;
