@@ -203,7 +203,7 @@ struct outbox_aside {
 	struct clock_mono retry;	/* not before, after a failure */
 	struct backoff backoff;
 	size_t most;			/* rows of the next statement */
-	struct log_complaint complaint, news;
+	struct log_complaint complaint, missing, news;
 	struct clock_mono said;		/* the last news */
 };
 
@@ -480,6 +480,8 @@ void	outbox_blocked_list(struct outbox *, struct buf *) ATTR_NONNULL;
  */
 void	outbox_block(struct outbox *, struct row **, enum block_reason,
     struct slice text) ATTR_NONNULL;
+/* The same of a row that will not be published and could not be put aside. */
+void	outbox_hold(struct outbox *, struct row *, const char *why) ATTR_NONNULL;
 bool	outbox_exchange_is_missing(const struct outbox *, struct slice exchange) ATTR_NONNULL;
 /* A row was confirmed that nothing blocked: what waits for its route is tried soon. */
 void	outbox_route_works(struct outbox *, const struct row *) ATTR_NONNULL;
