@@ -103,8 +103,8 @@ $relay->stop;
 	my $many = Pawl::Outbox->new(db => $db, vhost => $vhost, outboxes => join('', 'orders: { exchange = "events"; }; ',
 		map { "none$_: { exchange = \"events\"; table = \"pawl.none$_\"; }; " } 2 .. 15));
 	my $relay = $many->relay({ name => 'channels' })->allow_log(qr/cannot relay: |channel_max/);
-	$relay->wait_log(qr/the broker allows 12 channels on a connection; 15 outboxes need one each/);
 	$relay->wait_log(qr/cannot open channel 13: the broker allows 12 on a connection; raise its channel_max/);
+	$relay->wait_log(qr/the broker allows 12 channels on a connection; 15 outboxes need one each/);
 	$n = $many->emit('c', $n + 1) && $n + 1;
 	wait_for { $many->count == 1 } 'too few channels: those that have one work';
 	$many->take;
