@@ -93,7 +93,9 @@ sub outbox
 	$o->db->do('create trigger picky before insert on pawl.outbox_dead for each row execute function picky()');
 	$o->db->do("insert into pawl.outbox (aggregatetype, aggregateid, type) select 'order', 'm' || i, 'bad' from generate_series(1, 120) i");
 	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|could not park});
+	$o->db->do(q{insert into pawl.outbox (aggregatetype, aggregateid, type) values ('order', E'a\\u009b\\u001bb', 'bad')});
 	wait_for { $o->left == 1 } 'all but one are parked', 30;
+	like(ctl($o, 'list', '--dead')->{out}, qr{ order/a\?\??\?b }, 'no control characters are printed');
 }
 
 # What is to be parked is mended meanwhile, by a delete and an insert of the same number. It was not published: it must not be deleted.
