@@ -497,7 +497,8 @@ outbox_is_quiet(const struct outbox *o)
 {
 	int64_t often = o->config->poll_max_ms < HOLD_MS ? o->config->poll_max_ms : HOLD_MS;
 
-	return outbox_is_empty(o) && o->settling.kept.count == 0 && !o->reader.look &&
+	return o->reader.reading == READING_NOTHING && outbox_is_empty(o) &&
+	    o->settling.kept.count == 0 && !o->reader.look &&
 	    !o->bell.rung && o->reader.interval_ms >= often && !outbox_floor_is_clear(o) &&
 	    o->passed.count == 0;
 }
