@@ -91,7 +91,7 @@ bool
 outbox_is_empty(const struct outbox *o)
 {
 	return o->state == OUTBOX_LEADING && o->reader.found_nothing &&
-	    o->reader.reading == READING_NOTHING && o->rows == 0 &&
+	    o->reader.due_asked && o->reader.reading == READING_NOTHING && o->rows == 0 &&
 	    o->settling.confirmed.count == 0 && o->settling.deleting.count == 0 &&
 	    o->blocked.aggregates == 0 && o->blocked.again.count == 0 && o->lagging.count == 0 &&
 	    o->reader.swept.count == 0;

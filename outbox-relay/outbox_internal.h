@@ -95,6 +95,9 @@ struct outbox_reader {
 	struct seq_list asked;		/* LATE, AGAIN, PROBE: what was asked for */
 	/* rows with a not_before that were due and may still be known */
 	struct seq_list due;
+	bool due_asked;			/* in the look that is under way, or was the last one */
+	int64_t due_ns, look_ns;	/* what it took longer then; a look without it */
+	struct clock_mono due_next;	/* not before: ask again */
 	/*
 	 * begun when nobody was left, but for long transactions, who could have rows below the
 	 * floor's candidate
