@@ -75,9 +75,25 @@ close($out) or die "could not write $conf: $!\n";
 # All at once.
 my $outboxes = $databases * $tables;
 my $all = $outboxes * $each;
-my $began = time;
-my $relay = Pawl::Process->new(name => 'relay', log => "$tmp/relay.log", command => [ "$build/pawl-relay", '-c', $conf ], env => { Pawl::Program::environment() });
+my $relay;
 END { local $?; $relay->kill_group if $relay }
+sub start_relay
+{
+	$relay = Pawl::Process->new(name => 'relay', log => "$tmp/relay.log", command => [ "$build/pawl-relay", '-c', $conf ], env => { Pawl::Program::environment() });
+	return time;
+}
+
+sub stop_relay
+{
+	$relay->signal('TERM');
+	my $status = $relay->wait(30);
+	die 'the relay: ' . Pawl::Process::describe_status($status) . "\n" if !defined $status || $status;
+	my @complaints = grep { /level=(?:warning|error)/ } split(/\n/, $relay->log);
+	print "the relay complained: $_\n" for @complaints[ 0 .. ($#complaints > 4 ? 4 : $#complaints) ];
+	return;
+}
+
+my $began = start_relay();
 
 my $ticks = POSIX::sysconf(POSIX::_SC_CLK_TCK());
 sub cpu_s { open(my $f, '<', '/proc/' . $relay->pid . '/stat') or die "the relay ended:\n" . $relay->log; my @f = split(' ', (readline($f) =~ /\) (.*)/)[0]); return ($f[11] + $f[12]) / $ticks }
@@ -90,11 +106,14 @@ wait_until('all is published', sub { $vhost->count('bench') >= $all });
 row("all of them hold events: $all are published", '%.0f/s (start included)', $all / (time - $began));
 row('', '%.1f us of CPU each, %.1f MiB at most', cpu_s() / $all * 1e6, mib('HWM'));
 
-# Nothing to do.
+# Nothing to do, and long ago: a relay that has just begun knows no better.
+stop_relay();
+unlink("$tmp/relay.log");
+$began = start_relay();
 wait_until('all lead', sub { my $n = () = $relay->log =~ /msg="leading: /g; $n == $outboxes });
+row('started: all of them are led', 'after %.1f s', time - $began);
 my $until = time + 2;
 Pawl::Process::poll(sub { time >= $until }, 10);
-my $commits = "select sum(xact_commit), max(xact_commit) from pg_stat_database where datname like 'bench%'";
 my $per = sub { $any->query('select pg_stat_clear_snapshot()'); return { map { @$_ } $any->query("select datname, xact_commit from pg_stat_database where datname like 'bench%'") } };
 my ($before, $cpu, $from) = ($per->(), cpu_s(), time);
 forget_peak();
@@ -138,8 +157,4 @@ wait_until('the quiet ones are published', sub { take(time + 0.05); !%sent }, 20
 row("one is flooded with $flood", '%.0f/s, %.1f us of CPU each, %.1f MiB at most', $flood / $took, (cpu_s() - $cpu) / $flood * 1e6, mib('HWM'));
 row(sprintf('%d events of the others meanwhile', scalar @ms), 'p50 %.1f ms, p99 %.1f ms, at most %.1f ms', $ms[ @ms / 2 ], $ms[ POSIX::ceil(@ms * 0.99) - 1 ], $ms[-1]);
 
-$relay->signal('TERM');
-my $status = $relay->wait(30);
-die 'the relay: ' . Pawl::Process::describe_status($status) . "\n" if !defined $status || $status;
-my @complaints = grep { /level=(?:warning|error)/ } split(/\n/, $relay->log);
-print "the relay complained: $_\n" for @complaints[ 0 .. ($#complaints > 4 ? 4 : $#complaints) ];
+stop_relay();

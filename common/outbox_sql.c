@@ -283,6 +283,66 @@ erase_sql(const struct maker *m)
 	    m->key, m->keys, m->unsent);
 }
 
+static bool
+is_json(const struct outbox_look_column *c)
+{
+	return strcmp(c->base, "json") == 0 || strcmp(c->base, "jsonb") == 0;
+}
+
+static const char *
+name_literal(const struct maker *m, const struct outbox_look_column *c)
+{
+	char *text = arena_alloc(m->arena, 2 * strlen(c->name) + 4), *at = text;
+
+	*at++ = 'E';
+	*at++ = '\'';
+	for (const char *from = c->name; *from != '\0'; from++) {
+		if (*from == '\'' || *from == '\\')
+			*at++ = *from;
+		*at++ = *from;
+	}
+	*at++ = '\'';
+	*at = '\0';
+	return text;
+}
+
+/*
+ * The row "o" as JSON, of the columns that it has when this is run. There null of SQL and null of
+ * JSON look alike, so a column of JSON that is null is left out: see restored_sql().
+ */
+static const char *
+original_sql(const struct maker *m)
+{
+	const struct outbox_look *look = &m->map->look;
+	const char *nulls = "", *comma = "";
+
+	for (size_t i = 0; i < look->column_count; i++) {
+		const struct outbox_look_column *c = &look->columns[i];
+
+		if (!is_json(c))
+			continue;
+		nulls = arena_printf(m->arena, "%s%scase when o.%s is null then %s end", nulls,
+		    comma, quoted(c), name_literal(m, c));
+		comma = ", ";
+	}
+	if (nulls[0] == '\0')
+		return "row_to_json(o.*)";
+	return arena_printf(m->arena,
+	    "(select json_object_agg(member.key, member.value) from json_each(row_to_json(o.*))"
+	    "  as member(key, value) where member.key <> all(array_remove(array[%s]::text[], null)))",
+	    nulls);
+}
+
+/* A column of dead.original, or of "o", which is made of it. */
+static const char *
+restored_sql(const struct maker *m, const struct outbox_look_column *c)
+{
+	if (!is_json(c))
+		return arena_printf(m->arena, "o.%s", quoted(c));
+	return arena_printf(m->arena, "case when json_typeof(dead.original -> %s) = 'null'"
+	    " then 'null' else o.%s end", name_literal(m, c), quoted(c));
+}
+
 /* In one statement: an event is in the one table or in the other. */
 static const char *
 park_sql(const struct maker *m)
@@ -300,12 +360,12 @@ park_sql(const struct maker *m)
 	    " o as (%s returning o.*),"
 	    " dead as (insert into pawl.outbox_dead (outbox, event, aggregatetype, aggregateid,"
 	    "  type, created_at, reason, text, original)"
-	    "  select $4::text, %s::text, %s, %s, %s, %s, why.reason, why.text, row_to_json(o.*)"
+	    "  select $4::text, %s::text, %s, %s, %s, %s, why.reason, why.text, %s"
 	    "  from o join why on why.key = %s::text order by %s)"
 	    " select %s::text from o",
 	    erase_sql(m), m->key, text_or_null(m, OUTBOX_AGGREGATE_TYPE),
-	    text_or_null(m, OUTBOX_AGGREGATE_ID), text_or_null(m, OUTBOX_TYPE), when, m->key,
-	    m->order, m->key);
+	    text_or_null(m, OUTBOX_AGGREGATE_ID), text_or_null(m, OUTBOX_TYPE), when,
+	    original_sql(m), m->key, m->order, m->key);
 }
 
 /*
@@ -329,7 +389,7 @@ unpark_sql(const struct maker *m)
 		columns = arena_printf(m->arena, "%s%s%s", columns, comma, quoted(c));
 		values = c == sent
 		    ? arena_printf(m->arena, "%s%s%s", values, comma, unsent)
-		    : arena_printf(m->arena, "%s%so.%s", values, comma, quoted(c));
+		    : arena_printf(m->arena, "%s%s%s", values, comma, restored_sql(m, c));
 		comma = ", ";
 	}
 	if (sent != NULL)

@@ -31,6 +31,12 @@ static const struct program_option change_options[] = {
 	COMMON_OPTIONS,
 	[OPTION_ALL] = { 0, "all", NULL, "all of them" },
 };
+/* For pawlctl outbox --help. */
+static const struct program_option all_options[] = {
+	COMMON_OPTIONS,
+	{ 0, "json", NULL, "list: print JSON" },
+	{ 0, "all", NULL, "retry, drop: all of them" },
+};
 
 struct arguments { struct outbox_command *command; const char *config; bool last; };
 
@@ -416,8 +422,8 @@ static const struct subcommand {
 	    ARRAY_SIZE(list_options), outbox_list },
 	{ "retry", "[-c FILE] --blocked | --dead OUTBOX NUMBER... | --dead --all OUTBOX",
 	    change_options, ARRAY_SIZE(change_options), retry },
-	{ "drop", "[-c FILE] --blocked | --dead  OUTBOX EVENT... | --all OUTBOX", change_options,
-	    ARRAY_SIZE(change_options), drop },
+	{ "drop", "[-c FILE] (--blocked | --dead) (OUTBOX EVENT... | --all OUTBOX)",
+	    change_options, ARRAY_SIZE(change_options), drop },
 };
 
 static const struct subcommand *
@@ -441,7 +447,7 @@ mistake(const struct outbox_command *c, const struct subcommand *s)
 		return "say --blocked (events that wait) or --dead (events that were put aside)";
 	if (s->run == retry && c->blocked)
 		return c->operand_count > 0 || c->all
-		    ? "all that waits is tried: no outbox and no event is named" : NULL;
+		    ? "all that waits is tried: name no outbox and no event" : NULL;
 	if (c->operand_count == 0)
 		return "name the outbox";
 	if (c->all == (c->operand_count > 1))
@@ -464,12 +470,17 @@ outboxes_exist(struct outbox_command *c, const struct subcommand *s)
 	return true;
 }
 
-static void
-print_usage(FILE *out)
+/* As program_options() wants it, behind "pawlctl outbox". */
+static const char *
+usage(struct outbox_command *c)
 {
+	const char *text = "";
+
 	for (size_t i = 0; i < ARRAY_SIZE(subcommands); i++)
-		fprintf(out, "%s pawlctl outbox %s %s\n", i == 0 ? "usage:" : "      ",
-		    subcommands[i].name, subcommands[i].synopsis);
+		text = arena_printf(&c->arena, "%s%s%s %s", text,
+		    i == 0 ? "" : "\n       pawlctl outbox ", subcommands[i].name,
+		    subcommands[i].synopsis);
+	return text;
 }
 
 int
@@ -481,14 +492,14 @@ ctl_outbox(int argc, char **argv)
 	const char *wrong;
 	int first;
 
-	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-		print_usage(stdout);
-		return ctl_end(EX_OK, "outbox");
-	}
 	if (s == NULL) {
-		if (argc > 1)
+		if (argc > 1 && argv[1][0] == '-')	/* --help, --version */
+			(void)program_options(argc, argv, "pawlctl outbox", usage(&c), all_options,
+			    ARRAY_SIZE(all_options), set, &a);
+		else if (argc > 1)
 			(void)ctl_fail(EX_USAGE, "outbox", "there is no \"%s\"", argv[1]);
-		print_usage(stderr);
+		fprintf(stderr, "usage: pawlctl outbox %s\n", usage(&c));
+		arena_release(&c.arena);
 		return EX_USAGE;
 	}
 	c.name = arena_printf(&c.arena, "outbox %s", s->name);

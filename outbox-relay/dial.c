@@ -19,8 +19,10 @@
 enum {
 	STACK_BYTES = 1024 * 1024,	/* resolver and TLS take a tenth of it */
 	LOOK_MS = 50,			/* has it been given up? */
-	GIVE_UP_WAIT_MS = 200
+	SETTLE_MS = 300
 };
+
+static atomic_int running;	/* threads */
 
 struct dial {
 	struct pg *pg;
@@ -76,6 +78,7 @@ dial_main(void *arg)
 	if (write(dial->done_fd, &one, sizeof(one)) < 0)
 		log_fatal(EX_OSERR, "could not write to an eventfd: %m");
 	drop(dial);
+	(void)atomic_fetch_sub(&running, 1);
 	return NULL;
 }
 
@@ -98,6 +101,7 @@ dial_start(struct pg *pg, int64_t timeout_ms, const char *context)
 	(void)pthread_sigmask(SIG_SETMASK, &all, &former);
 	(void)pthread_attr_init(&attr);
 	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
+	(void)atomic_fetch_add(&running, 1);
 	failure = pthread_create(&dial->thread, &attr, dial_main, dial);
 	(void)pthread_attr_destroy(&attr);
 	(void)pthread_sigmask(SIG_SETMASK, &former, NULL);
@@ -135,17 +139,21 @@ void
 dial_give_up(struct dial **dial_p)
 {
 	struct dial *dial = *dial_p;
-	struct pollfd done = { .events = POLLIN };
 
 	if (dial == NULL)
 		return;
 	*dial_p = NULL;
 	atomic_store(&dial->given_up, true);
-	/* A thread that is still in TLS when the process exits would meet a torn-down OpenSSL. */
-	done.fd = dial->done_fd;
-	if (poll(&done, 1, GIVE_UP_WAIT_MS) == 1)
-		(void)pthread_join(dial->thread, NULL);
-	else
-		(void)pthread_detach(dial->thread);
+	(void)pthread_detach(dial->thread);
 	drop(dial);
+}
+
+/* A thread that is still in TLS when the process exits would meet a torn-down OpenSSL. */
+void
+dial_settle(void)
+{
+	struct clock_mono end = clock_mono_after_ms(clock_mono_now(), SETTLE_MS);
+
+	while (atomic_load(&running) > 0 && clock_mono_now().ns < end.ns)
+		(void)poll(NULL, 0, 5);
 }

@@ -19,6 +19,11 @@ struct dial *dial_start(struct pg *pg, int64_t timeout_ms, const char *context) 
 int	dial_fd(const struct dial *) ATTR_NONNULL;
 /* When it is done: the session, or NULL and error filled. */
 struct pg *dial_finish(struct dial **, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
-/* Nobody waits any longer. Returns within a moment; a thread that waits for a name stays behind. */
+/* nobody waits any longer */
 void	dial_give_up(struct dial **);
+/*
+ * Before the process ends, when all were given up: waits for a moment until their threads have
+ * ended. One that waits for a name stays behind.
+ */
+void	dial_settle(void);
 #endif

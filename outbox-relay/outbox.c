@@ -90,8 +90,12 @@ outbox_leads(const struct outbox *o)
 bool
 outbox_is_empty(const struct outbox *o)
 {
+	enum reading reading = o->reader.reading;
+
+	/* The last look counts, not one that is under way: of many outboxes one always is. */
 	return o->state == OUTBOX_LEADING && o->reader.found_nothing &&
-	    o->reader.due_asked && o->reader.reading == READING_NOTHING && o->rows == 0 &&
+	    (reading == READING_NOTHING || reading == READING_AHEAD || reading == READING_GLANCE) &&
+	    o->reader.found_all && o->rows == 0 &&
 	    o->settling.confirmed.count == 0 && o->settling.deleting.count == 0 &&
 	    o->blocked.aggregates == 0 && o->blocked.again.count == 0 && o->lagging.count == 0 &&
 	    o->reader.swept.count == 0;
@@ -218,6 +222,7 @@ outbox_new(struct relay *relay, const struct config_outbox *config, struct datab
 	o->page = page != NULL ? page : o->own_page;
 	o->context = (struct log_context){ NULL, "outbox", config->name };
 	o->number = number++;
+	o->ticks = o->number;		/* they do not all count at once */
 	o->table = (struct outbox_table)OUTBOX_TABLE_INIT;
 	loop_timer_init(&o->timer, relay_loop(relay), timer_due, o);
 	backoff_init(&o->check_backoff, 1000, 30000);

@@ -84,22 +84,22 @@ say(struct outbox *o, const struct aside *item)
 }
 
 /*
- * Of a row that was not there somebody else has deleted it, or the table keeps it: it is settled
- * like one that was published, which finds that out.
+ * A row that was not there somebody else has deleted, and maybe inserted again, mended, under the
+ * same number; or something keeps it in the table. It was not published, so it must not be deleted
+ * like one that was: it waits, and is looked at again.
  */
 static void
 settle(struct outbox *o, const struct aside *item, const struct seq_list *gone)
 {
 	struct row *row = item->row;
 
-	if (seq_list_has(gone, row->seq)) {
-		say(o, item);
-		seq_map_remove(&o->known, row->seq);
-		outbox_forget_key(o, row->seq);
-	} else {
-		seq_map_put(&o->known, row->seq, CONFIRMED);
-		seq_list_add(&o->settling.confirmed, row->seq);
+	if (!seq_list_has(gone, row->seq)) {
+		outbox_hold(o, row, item->why);
+		return;
 	}
+	say(o, item);
+	seq_map_remove(&o->known, row->seq);
+	outbox_forget_key(o, row->seq);
 	outbox_pop_row(o, &row);
 }
 
@@ -118,12 +118,18 @@ answered(void *arg, struct pg_result **result, const struct pg_error *error)
 		goto out;
 	}
 	backoff_reset(&a->backoff);
-	a->most = OUTBOX_BATCH;
+	/* Slowly, so that one row that fails holds up few. */
+	a->most = a->most * 2 > OUTBOX_BATCH ? OUTBOX_BATCH : a->most * 2;
 	log_recovered(&a->complaint, "events that cannot be published are put aside again");
 	for (int i = 0; i < pg_rows(*result); i++)
 		if (pg_value(*result, i, 0) != NULL)
 			seq_list_add(&gone, outbox_seq_of(o, pg_value(*result, i, 0)));
 	seq_list_sort(&gone);
+	if (gone.count < asked)
+		log_complain(&a->missing, LOG_LEVEL_WARNING, "%zu events that cannot be published"
+		    " could not be %s: somebody has deleted them, or a trigger or rule keeps them"
+		    " in table %s; they are looked at again", asked - gone.count,
+		    a->policy == POLICY_PARK ? "parked" : "dropped", o->table.name);
 	for (size_t i = 0; i < asked; i++) {
 		settle(o, &items[i], &gone);
 		free(items[i].why);

@@ -310,7 +310,7 @@ leave_former(struct outbox *o, struct aggregate *aggregate)
 }
 
 static void
-wait(struct outbox *o, struct row *row, enum block_reason reason, const char *why)
+wait(struct outbox *o, struct row *row, enum block_reason reason, const char *why, bool told)
 {
 	struct aggregate *aggregate = row->aggregate;
 	struct slice exchange, routing_key;
@@ -333,7 +333,8 @@ wait(struct outbox *o, struct row *row, enum block_reason reason, const char *wh
 		if (former != NULL)
 			leave_former(o, aggregate);
 		if (b == NULL) {
-			complain(o, row, reason, why);
+			if (!told)
+				complain(o, row, reason, why);
 			b = blockage_new(o, reason, &key, why);
 			b->tried = clock_mono_now();
 			set_due(o, b, clock_mono_after_ms(b->tried, backoff_next_ms(&b->backoff)));
@@ -347,6 +348,16 @@ wait(struct outbox *o, struct row *row, enum block_reason reason, const char *wh
 	buf_release(&key);
 }
 
+/* What stood for its aggregate is in no list any more. */
+static void
+stand_alone(struct row *row)
+{
+	if (row->aggregate == NULL || row->aggregate->key_len > 0)
+		return;
+	free(row->aggregate);
+	row->aggregate = NULL;
+}
+
 void
 outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, struct slice text)
 {
@@ -356,14 +367,21 @@ outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, stru
 	*rowp = NULL;
 	say_why(o, row, reason, text, &why);
 	if (outbox_policy(o, reason) == POLICY_HOLD) {
-		wait(o, row, reason, why.data);
+		wait(o, row, reason, why.data, false);
 	} else {
 		if (row->aggregate != NULL && row->aggregate->blockage != NULL)
 			leave_former(o, row->aggregate);
+		stand_alone(row);
 		outbox_put_aside(o, row, reason, why.data);
 	}
 	buf_release(&why);
 	outbox_wake(o);
+}
+
+void
+outbox_hold(struct outbox *o, struct row *row, const char *why)
+{
+	wait(o, row, BLOCK_REFUSED, why, true);
 }
 
 void

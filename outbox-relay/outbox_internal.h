@@ -86,6 +86,7 @@ struct outbox_reader {
 	struct clock_mono next;		/* when to look ahead again */
 	struct clock_mono last_found;	/* a look ahead found something; 0: none did yet */
 	bool found_nothing;		/* the last look ahead */
+	bool found_all;			/* and it asked for due rows */
 	bool look;			/* a glance has seen something, or there was none */
 	bool turn;			/* catching up had the last turn */
 	unsigned asked_rows;		/* limit of the read that is under way */
@@ -95,7 +96,7 @@ struct outbox_reader {
 	struct seq_list asked;		/* LATE, AGAIN, PROBE: what was asked for */
 	/* rows with a not_before that were due and may still be known */
 	struct seq_list due;
-	bool due_asked;			/* in the look that is under way, or was the last one */
+	bool due_asked;			/* in the look that is under way */
 	int64_t due_ns, look_ns;	/* what it took longer then; a look without it */
 	struct clock_mono due_next;	/* not before: ask again */
 	/*
@@ -206,7 +207,7 @@ struct outbox_aside {
 	struct clock_mono retry;	/* not before, after a failure */
 	struct backoff backoff;
 	size_t most;			/* rows of the next statement */
-	struct log_complaint complaint, news;
+	struct log_complaint complaint, missing, news;
 	struct clock_mono said;		/* the last news */
 };
 
@@ -483,6 +484,8 @@ void	outbox_blocked_list(struct outbox *, struct buf *) ATTR_NONNULL;
  */
 void	outbox_block(struct outbox *, struct row **, enum block_reason,
     struct slice text) ATTR_NONNULL;
+/* The same of a row that will not be published and could not be put aside. */
+void	outbox_hold(struct outbox *, struct row *, const char *why) ATTR_NONNULL;
 bool	outbox_exchange_is_missing(const struct outbox *, struct slice exchange) ATTR_NONNULL;
 /* A row was confirmed that nothing blocked: what waits for its route is tried soon. */
 void	outbox_route_works(struct outbox *, const struct row *) ATTR_NONNULL;

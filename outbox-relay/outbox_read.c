@@ -269,6 +269,7 @@ take_ahead(struct outbox *o, const struct pg_result *late)
 
 	log_recovered(&r->complaint, "table %s can be read again", o->table.name);
 	r->found_nothing = rows == 0 && late == NULL && !r->passed;
+	r->found_all = r->due_asked;
 	if (late != NULL)
 		take(o, late, 0);
 	if (r->passed) {
@@ -525,7 +526,8 @@ outbox_is_quiet(const struct outbox *o)
 {
 	int64_t often = o->config->poll_max_ms < HOLD_MS ? o->config->poll_max_ms : HOLD_MS;
 
-	return outbox_is_empty(o) && o->settling.kept.count == 0 && !o->reader.look &&
+	return o->reader.reading == READING_NOTHING && outbox_is_empty(o) &&
+	    o->settling.kept.count == 0 && !o->reader.look &&
 	    !o->bell.rung && o->reader.interval_ms >= often && !outbox_floor_is_clear(o) &&
 	    o->passed.count == 0 && o->reader.due_ns < DUE_QUICK_MS * INT64_C(1000000);
 }
@@ -584,7 +586,7 @@ outbox_read_reset(struct outbox *o)
 	r->reading = READING_NOTHING;
 	r->cursor = r->floor = INT64_MIN;
 	r->found_nothing = r->look = false;
-	r->due_asked = false;
+	r->found_all = r->due_asked = false;
 	r->due_ns = r->look_ns = 0;
 	r->due_next = (struct clock_mono){ 0 };
 }

@@ -19,6 +19,7 @@
 #include "common/blocked_list.h"
 #include "common/stats.h"
 #include "outbox-relay/database.h"
+#include "outbox-relay/dial.h"
 #include "outbox-relay/outbox_internal.h"
 #include "outbox-relay/servers.h"
 #include "util/amqp_publisher.h"
@@ -116,8 +117,13 @@ static void
 broker_connected(void *arg)
 {
 	struct relay *relay = arg;
+	int channels = amqp_publisher_channel_max(relay->publisher);
 
 	log_recovered(&relay->broker_complaint, "the broker is back");
+	if ((size_t)channels < 2 * relay->outbox_count)
+		log_warning("the broker allows %d channels on a connection; %zu outboxes need one"
+		    " each, and another one to find out what cannot be published: raise its"
+		    " channel_max", channels, relay->outbox_count);
 	log_debug("connected to the broker");
 	wake_all(relay);
 }
@@ -399,6 +405,7 @@ stop(struct relay *relay)
 		glance_free(&relay->glances[i]);
 	}
 	servers_free(&relay->servers);
+	dial_settle();
 	amqp_publisher_free(&relay->publisher);
 	loop_timer_stop(&relay->tick);
 	loop_timer_stop(&relay->drain);

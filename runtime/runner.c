@@ -28,7 +28,8 @@ enum {
 	CONNECT_MS = 5000, RPC_MS = 60000,
 	/* Messages in hand for each slot, where each takes one at a time. They go to the slots of their
 	 * aggregates: with two for each a quarter of four slots had nothing to do [ran], n of N / (N + n - 1). */
-	SINGLE_AHEAD = 8
+	SINGLE_AHEAD = 8,
+	READS_AHEAD = RUNNER_SLOT_BATCHES * RUNNER_READS_TOGETHER
 };
 
 static const char *const state_text[] = {
@@ -344,13 +345,19 @@ open_consumer(struct runner *r)
 void
 runner_slot_spoke(struct runner *r, bool ready)
 {
-	unsigned most = SINGLE_AHEAD * r->queue->slots;
+	unsigned ahead = SINGLE_AHEAD, most;
 	bool single = ready;
 
 	if (r->opened || ending(r))
 		return;
-	for (size_t i = 0; i < r->queue->handler_count; i++)
-		single = single && (r->handlers[i].config->ignore || r->handlers[i].single);
+	for (size_t i = 0; i < r->queue->handler_count; i++) {
+		const struct runner_handler *h = &r->handlers[i];
+
+		single = single && (h->config->ignore || h->kind != PAWL_EFFECTS);
+		if (!h->config->ignore && h->kind == PAWL_READS)
+			ahead = READS_AHEAD;
+	}
+	most = ahead * r->queue->slots;
 	if (single && r->queue->prefetch_derived && r->prefetch > most)
 		r->prefetch = most;
 	open_consumer(r);

@@ -245,11 +245,24 @@ suspicious(const struct delivery *d)
 	return d != NULL && (d->flags & DELIVERY_ALONE) != 0;
 }
 
+static const struct runner_handler *
+handler_of(const struct runner *r, const struct delivery *d)
+{
+	return &r->handlers[d->handler];
+}
+
 /* Whoever comes behind it would wait, perhaps long, while another slot is free. */
 static bool
 single(const struct runner *r, const struct delivery *d)
 {
-	return r->handlers[d->handler].single;
+	return handler_of(r, d)->together <= 1;
+}
+
+/* Handlers that only decide and handlers that read go through different transactions. */
+static bool
+same_kind(const struct runner *r, const struct delivery *a, const struct delivery *b)
+{
+	return handler_of(r, a)->kind == handler_of(r, b)->kind;
 }
 
 /* The slot's own messages and the shared ones, as they arrived. */
@@ -298,17 +311,21 @@ fill_batch(struct runner_slot *s, struct batch *b, size_t shared_most)
 	b->written = 0;
 	while (BATCH_COUNT(b) < most && (q = next_queue(s, shared_most)) != NULL) {
 		struct delivery *d = q->head;
-		bool alone = suspicious(d), last = alone || single(r, d);
+		bool alone = suspicious(d);
 		bool fits = b->bytes + d->message.size <= RUNNER_BATCH_BYTES;
+		uint32_t together = handler_of(r, d)->together;
 
-		if (BATCH_COUNT(b) > 0 && (last || !fits))
+		if (BATCH_COUNT(b) > 0 && (alone || !fits || BATCH_COUNT(b) >= together ||
+					      !same_kind(r, b->members[0], d)))
 			break;
+		if (most > together)
+			most = together;
 		batch_add(b, delivery_queue_pop(q));
 		if (q == &r->shared)
 			shared_most--;
 		if (alone)
 			b->head.batch.flags = FRAME_BATCH_ALONE;
-		if (last)
+		if (alone)
 			break;
 	}
 	b->head.frame = (struct frame_header){
@@ -326,6 +343,7 @@ wants_batch(struct runner_slot *s, size_t shared_most)
 	size_t count = s->queue.count + shared_most;
 	size_t bytes = s->queue.bytes + (shared_most > 0 ? r->shared.bytes : 0);
 	const struct delivery_queue *q = next_queue(s, shared_most);
+	size_t most = (size_t)r->queue->batch;
 
 	if (s->state != SLOT_READY || s->hung_up || q == NULL || loop_timer_running(&s->pause) ||
 	    messages_left(s) == 0)
@@ -336,7 +354,9 @@ wants_batch(struct runner_slot *s, size_t shared_most)
 	    single(r, q->head) || single(r, s->batches[0]->members[0]) ||
 	    (s->batches[0]->head.batch.flags & FRAME_BATCH_ALONE) != 0)
 		return false;
-	return count >= (r->queue->batch + 1) / 2 || bytes >= RUNNER_BATCH_BYTES / 2;
+	if (most > handler_of(r, q->head)->together)
+		most = handler_of(r, q->head)->together;
+	return count >= (most + 1) / 2 || bytes >= RUNNER_BATCH_BYTES / 2;
 }
 
 bool

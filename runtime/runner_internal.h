@@ -10,6 +10,7 @@
 #ifndef PAWL_RUNTIME_RUNNER_INTERNAL_H
 #define PAWL_RUNTIME_RUNNER_INTERNAL_H
 #include <sys/types.h>
+#include <pawl/handler.h>
 #include "common/config.h"
 #include "common/envelope.h"
 #include "common/frame.h"
@@ -29,6 +30,9 @@ enum {
 	RUNNER_NO_SLOT_MS = 10000,		/* no slot can work for so long: give the deliveries back */
 	RUNNER_DRAINED_MS = 3000,		/* --drain: consuming, nothing in hand and nothing delivered for so long = empty */
 	RUNNER_SERIALIZE_MS = 60000,		/* after a deadlock, all slots of the queue take its lock first */
+	RUNNER_READS_TOGETHER = 32,		/* READS in one transaction */
+	RUNNER_APART_MS = 60000,		/* after a deadlock of a batch of READS, they go one at a time */
+	RUNNER_READS_US = 50000,		/* that a batch of READS may keep those behind it waiting: handlers' time */
 	RUNNER_BUSY_MS = 500,			/* another one has a message with the same key */
 	RUNNER_SNOOZE_MS = 1000,		/* PAWL_SNOOZE without a delay of its own */
 	RUNNER_ENVIRONMENT_FIRST_MS = 1000, RUNNER_ENVIRONMENT_MOST_MS = 60000,	/* held after the environment failed it alone */
@@ -194,7 +198,8 @@ struct runner_handler {
 	const struct config_handler *config;
 	struct stats_handler *stats;
 	char *version;			/* as a slot said; NULL: none was ready yet */
-	bool single;			/* reads or acts outside: one message at a time in a slot */
+	enum pawl_kind kind;
+	unsigned together;		/* at most so many of its messages in a batch; READS: grows while they are quick */
 };
 
 struct runner_breaker {			/* the schema does not fit the statements: no message is to blame */
@@ -255,6 +260,7 @@ struct runner {
 	uint64_t next_batch;
 	struct backoff pool;		/* delays new slots while they die before they finish anything */
 	struct clock_mono pool_not_before, serialize_until;
+	struct clock_mono apart_until;	/* after a deadlock of a batch of READS: one at a time */
 	struct loop_timer no_slot;
 	struct log_complaint slot_death, slot_kill, orphan, slot_refused, slot_spawn, no_database;
 

@@ -301,6 +301,42 @@ take_outcomes(struct runner_slot *s, struct batch *b, const struct frame_result 
 	pause_if_fruitless(s, again, count);
 }
 
+/*
+ * READS are batched as far as nobody waits long for it: those behind a slow one are better off in
+ * another slot.
+ */
+static void
+adapt_together(struct runner *r, const struct batch *b, const struct frame_outcome *outcomes)
+{
+	struct runner_handler *h = &r->handlers[b->members[0]->handler];
+	uint32_t count = BATCH_COUNT(b);
+	uint64_t us = 0;
+
+	if (h->kind != PAWL_READS)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		us += outcomes[i].handle_us;
+	if (us > RUNNER_READS_US)
+		h->together = (h->together + 1) / 2;
+	else if (us < RUNNER_READS_US / 2 && count >= h->together &&
+	    h->together < RUNNER_READS_TOGETHER && loop_now(r->loop).ns >= r->apart_until.ns)
+		h->together *= 2;
+}
+
+/* Batches that hold rows in different orders wait for each other; single messages, if their handlers lock in one order, do not. */
+static void
+deadlocked(struct runner *r, const struct batch *b)
+{
+	if (BATCH_COUNT(b) == 1 || r->handlers[b->members[0]->handler].kind != PAWL_READS) {
+		runner_slots_serialize(r);
+		return;
+	}
+	r->apart_until = clock_mono_after_ms(loop_now(r->loop), RUNNER_APART_MS);
+	for (size_t i = 0; i < r->queue->handler_count; i++)
+		if (r->handlers[i].kind == PAWL_READS)
+			r->handlers[i].together = 1;
+}
+
 /* Its place in the buffer depends on what came before it. */
 static const struct frame_result *
 align(struct runner *r, struct slice payload)
@@ -338,9 +374,10 @@ runner_result(struct runner_slot *s, struct slice payload)
 	}
 	b = runner_slot_take_batch(s, position);
 	stats_observe(&r->stats->database, result->database_us);
+	adapt_together(r, b, outcomes);
 	if (result->deadlocks > 0) {
 		stats_add(&r->stats->deadlocks, result->deadlocks);
-		runner_slots_serialize(r);
+		deadlocked(r, b);
 	}
 	take_outcomes(s, b, result, outcomes);
 	runner_slot_watch(s);

@@ -136,13 +136,24 @@ runner_slot_take_batch(struct runner_slot *s, unsigned position)
 
 /* ---- in ---- */
 
+/* READS begin with one at a time, and keep what they have come to when another slot is ready. */
+static void
+set_kind(struct runner_handler *h, enum pawl_kind kind)
+{
+	if (kind == PAWL_EFFECTS)
+		h->together = UINT_MAX;
+	else if (kind != PAWL_READS || h->kind != kind || h->together == 0)
+		h->together = 1;
+	h->kind = kind;
+}
+
 static void
 take_versions(struct runner *r, const struct slot_answer *a)
 {
 	for (size_t i = 0; i < a->handler_count; i++) {
 		struct runner_handler *h = &r->handlers[i];
 
-		h->single = a->handlers[i].kind != PAWL_EFFECTS;
+		set_kind(h, (enum pawl_kind)a->handlers[i].kind);
 		if (h->version != NULL && strcmp(h->version, a->handlers[i].version) == 0)
 			continue;
 		free(h->version);

@@ -104,6 +104,7 @@ release(struct slot *s)
 	slot_session_release(&s->session);
 	slot_statements_release(&s->statements);
 	slot_frames_release(&s->frames);
+	arena_release(&s->rows);
 	arena_release(&s->arena);
 	arena_release(&s->setup_arena);
 	buf_release(&s->setup_bytes);

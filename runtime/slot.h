@@ -31,6 +31,7 @@ struct slot {
 	struct slot_statements statements;
 	struct slot_session session;
 	struct arena arena;		/* of the batch */
+	struct arena rows;		/* that a handler's queries gave: until it returns */
 	struct slot_call call;
 	struct slot_transaction transaction;
 	struct slot_cleaner cleaner;

@@ -1,15 +1,11 @@
 /*
- * slot_alone.h - messages whose handlers read (PAWL_READS) or act outside (PAWL_EXTERNAL): one by one,
- * each with a transaction of its own.
+ * slot_alone.h - messages whose handlers read (PAWL_READS) or act outside (PAWL_EXTERNAL): after
+ * those of the batch that do neither. READS: see slot_reads.h.
  *
- * READS: the key is claimed, then the handler runs inside the transaction, then its effects and the
- * commit. A duplicate never reaches the handler; any verdict but DONE takes the claim back. What the
- * database wants repeated (deadlock, serialization) runs the handler once more.
- *
- * EXTERNAL: an advisory lock on the key keeps others from acting at the same time; a key that is in
- * the inbox never reaches the handler. The handler runs with no transaction open; then its effects are
- * claimed and committed as those of a batch are. If that fails for the environment's sake, it acts
- * again: at least once outside, exactly once in the database.
+ * EXTERNAL: one by one. An advisory lock on the key keeps others from acting at the same time; a key
+ * that is in the inbox never reaches the handler. The handler runs with no transaction open; then its
+ * effects are claimed and committed as those of a batch are. If that fails for the environment's sake,
+ * it acts again: at least once outside, exactly once in the database.
  */
 #ifndef PAWL_RUNTIME_SLOT_ALONE_H
 #define PAWL_RUNTIME_SLOT_ALONE_H

@@ -33,6 +33,22 @@ slot_attempt_by_key(const void *left, const void *right)
 	return order != 0 ? order : a < b ? -1 : a > b;
 }
 
+void
+slot_attempt_put_key(struct slot_transaction *t, struct slice key)
+{
+	char *out = buf_reserve(&t->keys, 2 * key.len + 3);
+
+	*out++ = t->keys.len == 0 ? '{' : ',';
+	*out++ = '"';
+	for (size_t k = 0; k < key.len; k++) {
+		if (key.data[k] == '"' || key.data[k] == '\\')
+			*out++ = '\\';
+		*out++ = key.data[k];
+	}
+	*out++ = '"';
+	t->keys.len = (size_t)(out - t->keys.data);
+}
+
 /* The pending message that claims each key, and all of these keys as text[]. */
 void
 slot_attempt_choose(struct slot_transaction *t, struct slot_group *g)
@@ -43,21 +59,11 @@ slot_attempt_choose(struct slot_transaction *t, struct slot_group *g)
 	buf_clear(&t->keys);
 	for (size_t i = 0; i < g->key_count; i++) {
 		struct slot_message *m = g->by_key[i];
-		char *out;
 
 		if (!m->pending || (last != NULL && slice_equals(last->key, m->key)))
 			continue;
 		last = g->claimants[g->claimant_count++] = m;
-		out = buf_reserve(&t->keys, 2 * m->key.len + 3);
-		*out++ = t->keys.len == 0 ? '{' : ',';
-		*out++ = '"';
-		for (size_t k = 0; k < m->key.len; k++) {
-			if (m->key.data[k] == '"' || m->key.data[k] == '\\')
-				*out++ = '\\';
-			*out++ = m->key.data[k];
-		}
-		*out++ = '"';
-		t->keys.len = (size_t)(out - t->keys.data);
+		slot_attempt_put_key(t, m->key);
 	}
 	buf_putc(&t->keys, '}');
 }

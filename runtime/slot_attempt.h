@@ -1,8 +1,8 @@
 /*
  * slot_attempt.h - one attempt at a transaction: claim, effects, commit, and what failed in it.
  *
- * For slot_transaction.c, which does a batch in one attempt, and slot_alone.c, which takes the steps
- * one by one with a handler in between. What a failure means is not decided here.
+ * For slot_transaction.c, which does a batch in one attempt, and slot_reads.c, which takes the steps
+ * one by one with handlers in between. What a failure means is not decided here.
  */
 #ifndef PAWL_RUNTIME_SLOT_ATTEMPT_H
 #define PAWL_RUNTIME_SLOT_ATTEMPT_H
@@ -46,6 +46,7 @@ int	slot_attempt_take_bool(struct slot_transaction *, struct slot_failure *, boo
 struct slot_opening { bool pid, lock, claim, careful; };
 int	slot_attempt_by_key(const void *, const void *);	/* struct slot_message **: by key, then in delivery order */
 void	slot_attempt_choose(struct slot_transaction *, struct slot_group *) ATTR_NONNULL;	/* claimants, and their keys as an array */
+void	slot_attempt_put_key(struct slot_transaction *, struct slice key) ATTR_NONNULL;	/* one more for the array, which '}' ends */
 bool	slot_attempt_serialized(const struct slot_transaction *) ATTR_NONNULL;
 void	slot_attempt_open(struct slot_transaction *, const struct slot_opening *) ATTR_NONNULL;
 int	slot_attempt_read_opening(struct slot_transaction *, const struct slot_group *, const struct slot_opening *,
@@ -64,6 +65,7 @@ enum slot_verdict {
 	GROUP_ENVIRONMENT
 };
 enum slot_verdict slot_transaction_judge(struct slot_transaction *, struct slot_batch *, struct slot_group *, struct slot_failure *) ATTR_NONNULL;
+void	slot_transaction_fail_message(struct slot_transaction *, const struct slot_failure *) ATTR_NONNULL;	/* the failure's message ends in it */
 /* After a failure that is not applied: what the runner has to know of the group's pending messages. */
 void	slot_transaction_flag(const struct slot_group *, const struct slot_failure *, enum slot_verdict) ATTR_NONNULL;
 /* Until all are settled, or cannot be for now (error). */

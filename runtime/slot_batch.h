@@ -29,6 +29,8 @@ struct slot_message {
 	bool known;			/* its key was in the inbox: its handler is not called */
 	bool pending;			/* said DONE, and is neither committed nor taken out yet */
 	bool claimed;			/* in the present attempt */
+	bool claimant;			/* of READS: its key was new to the present attempt */
+	bool savepoint;			/* of READS: one was set before anything was sent for it */
 	bool expects;			/* some effect has an expectation: looked at before the commit is sent */
 	bool governs;			/* some effect changes settings of the transaction: it gets one of its own */
 	bool fresh_statements;		/* uses a text that was not prepared when it was recorded */

@@ -16,6 +16,7 @@ struct slot_handler {
 	void *self;				/* what start() made */
 	enum pawl_kind kind;
 	bool started;
+	bool apart;				/* its statements change settings of the transaction: it gets one of its own */
 	bool *pair_read;			/* one for each setting */
 };
 

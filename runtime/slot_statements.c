@@ -11,6 +11,8 @@
 
 #define CLAIM "insert into pawl.inbox (consumer, message_id) select $1, unnest($2::text[])"
 
+#define ABORTED_TRANSACTION "25P02"
+
 /* Two that do one key at the same time both act outside. Other keys with that hash only wait. */
 #define KEY_LOCK "pg_catalog.hashtextextended('pawl.key:' || $1::text || ':' || $2::text, 0)"
 
@@ -25,6 +27,9 @@ static const char *const own_text[OWN_COUNT] = {
 	[OWN_DURABLE] = "select pg_catalog.set_config('synchronous_commit', 'on', true)"
 	    " where pg_catalog.current_setting('synchronous_commit') = 'off'",
 	[OWN_COMMIT] = "commit",
+	[OWN_SAVEPOINT] = "savepoint pawl",
+	[OWN_ROLLBACK_TO] = "rollback to savepoint pawl",
+	[OWN_GIVE_BACK] = "delete from pawl.inbox where consumer = $1 and message_id = any ($2::text[])",
 	[OWN_BEGIN_READ] = "begin isolation level read committed read only",
 	[OWN_KNOWN] = "select exists (select from pawl.inbox where consumer = $1 and message_id = $2)",
 	[OWN_TRY_KEY] = "select pg_catalog.pg_try_advisory_lock(" KEY_LOCK ")",
@@ -35,7 +40,8 @@ static void
 queue_own(struct slot_statements *s)
 {
 	for (size_t i = 0; i < OWN_COUNT; i++)
-		if ((i != OWN_CLAIM && i != OWN_CLAIM_NEW && i != OWN_KNOWN) || s->claims)
+		if (s->claims || (i != OWN_CLAIM && i != OWN_CLAIM_NEW && i != OWN_KNOWN &&
+		    i != OWN_GIVE_BACK))
 			slot_statements_want(s, &s->own[i]);
 }
 
@@ -134,13 +140,19 @@ drop_failed(struct slot_statements *s)
 }
 
 void
-slot_statements_begin_batch(struct slot_statements *s)
+slot_statements_unwant(struct slot_statements *s)
 {
-	/* What was recorded by messages that then ended without the database was never asked for. */
 	for (struct slot_statement *statement = s->queue; statement != NULL; statement = statement->next)
 		statement->state = STATEMENT_NEW;
 	s->queue = NULL;
 	s->queue_end = &s->queue;
+}
+
+void
+slot_statements_begin_batch(struct slot_statements *s)
+{
+	/* What was recorded by messages that then ended without the database was never asked for. */
+	slot_statements_unwant(s);
 	if (!s->failed && s->by_text.count <= SLOT_STATEMENTS_KEPT)
 		return;
 	memset(s->recent, 0, sizeof(s->recent));
@@ -260,6 +272,8 @@ read_prepared(struct slot_statements *s, struct slot_session *session,
 				*error = here;
 				statement->state = STATEMENT_NEW;
 				status = -1;
+			} else if (strcmp(here.sqlstate, ABORTED_TRANSACTION) == 0) {
+				statement->state = STATEMENT_NEW;	/* because of one before it */
 			} else {
 				statement_failed(s, statement, &here);
 			}

@@ -15,7 +15,7 @@
 enum { SLOT_STATEMENTS_KEPT = 256, SLOT_STATEMENTS_RECENT = 64 };
 
 enum slot_own { OWN_BEGIN, OWN_PID, OWN_LOCK, OWN_CLAIM, OWN_CLAIM_NEW, OWN_WITNESS, OWN_DURABLE, OWN_COMMIT,
-	OWN_BEGIN_READ, OWN_KNOWN, OWN_TRY_KEY, OWN_UNLOCK_KEY, OWN_COUNT };	/* the slot's own; those about the inbox not with dedup = "none" */
+	OWN_SAVEPOINT, OWN_ROLLBACK_TO, OWN_GIVE_BACK, OWN_BEGIN_READ, OWN_KNOWN, OWN_TRY_KEY, OWN_UNLOCK_KEY, OWN_COUNT };	/* the slot's own; those about the inbox not with dedup = "none" */
 
 enum slot_statement_state {
 	STATEMENT_NEW,			/* not known to this session */
@@ -59,6 +59,7 @@ struct slot_statement *slot_statements_get(struct slot_statements *, const char 
 /* The session knows none of them any more: all are prepared again, those that are used as soon
  * as they are used. */
 void	slot_statements_forget(struct slot_statements *) ATTR_NONNULL;
+void	slot_statements_unwant(struct slot_statements *) ATTR_NONNULL;	/* what is queued: nobody asks for it any more */
 void	slot_statements_want(struct slot_statements *, struct slot_statement *) ATTR_NONNULL;	/* queues one, unless it is prepared */
 /* Prepares what is queued. -1: the environment failed. Statements of which the server said no
  * are STATEMENT_FAILED. */

@@ -108,8 +108,8 @@ group_fails(struct slot_transaction *t, struct slot_group *g, const struct slot_
 	return GROUP_SETTLED;
 }
 
-static enum slot_verdict
-message_fails(struct slot_transaction *t, struct slot_group *g, const struct slot_failure *f)
+void
+slot_transaction_fail_message(struct slot_transaction *t, const struct slot_failure *f)
 {
 	const struct slot_effect *e = f->effect;
 
@@ -120,6 +120,12 @@ message_fails(struct slot_transaction *t, struct slot_group *g, const struct slo
 			(long long)e->expect_rows, (long long)f->rows, e->statement->text));
 	else
 		slot_message_fail_sql(f->message, &f->error, e->statement->text, t->arena);
+}
+
+static enum slot_verdict
+message_fails(struct slot_transaction *t, struct slot_group *g, const struct slot_failure *f)
+{
+	slot_transaction_fail_message(t, f);
 	return g->count > 1 && ++g->taken_out > TAKEN_OUT_MAX ? GROUP_BY_MESSAGE : GROUP_AGAIN;
 }
 

@@ -64,6 +64,13 @@ $vhost->amqp->confirm;
 wait_for { effects('mixed-%') == 300 } 'all kinds in one queue';
 wait_settled($config, $vhost, 'mixed');
 is($db->value("select count(distinct key) from effects where key like 'mixed-%'"), 300, 'once each');
+
+# Those that read and are quick share transactions.
+publish('mixed', 'Read', "which-$_", [ rows => 'select txid_current()' ]) for 1 .. 400;
+$vhost->amqp->confirm;
+wait_for { effects('which-%') == 400 } 'many that read';
+wait_settled($config, $vhost, 'mixed');
+cmp_ok($db->value("select count(distinct value) from seen where key like 'which-%' and what = 'value'"), '<', 200, 'take fewer transactions than messages');
 is($vhost->count("$_.dead"), 0, "$_: no dead letters") for qw(outside mixed);
 
 # One that dies among others: a dead letter, and nothing of what it had done before is left.

@@ -86,6 +86,54 @@ sub outbox
 	ok(!-e tmp_dir() . '/relay1.relay.blocked', 'and leaves no list');
 }
 
+# One that cannot be parked holds up few of the others.
+{
+	my $o = outbox(outbox => 'unroutable = "park";');
+	$o->db->do(q{create function picky() returns trigger language plpgsql as $$ begin if new.aggregateid = 'm60' then raise 'no'; end if; return new; end $$});
+	$o->db->do('create trigger picky before insert on pawl.outbox_dead for each row execute function picky()');
+	$o->db->do("insert into pawl.outbox (aggregatetype, aggregateid, type) select 'order', 'm' || i, 'bad' from generate_series(1, 120) i");
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|could not park});
+	wait_for { $o->left == 1 } 'all but one are parked', 30;
+}
+
+# What is to be parked is mended meanwhile, by a delete and an insert of the same number. It was not published: it must not be deleted.
+{
+	my $o = outbox(outbox => 'unroutable = "park";');
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|could not (?:park|be parked)});
+	$relay->wait_log(qr/leading: publishing/);
+	my $locker = $o->db->session;
+	$locker->query('begin; lock table pawl.outbox_dead in share mode');
+	my $seq = $o->emit('a', 1, type => 'bad');
+	$o->emit('a', 2, type => 'good');
+	$relay->wait_log(qr/could not park/);
+	my $mender = $o->db->session;
+	$mender->query("begin; delete from pawl.outbox where seq = $seq");
+	$mender->query("insert into pawl.outbox (seq, aggregatetype, aggregateid, type, payload) overriding system value values ($seq, 'order', 'a', 'good', '{\"n\": 1, \"a\": \"a\"}')");
+	$locker->query('rollback');
+	wait_for { $o->db->value('select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())'
+	    . " or not granted and locktype = 'transactionid'") } 'the relay waits for the row';
+	$mender->query('commit');
+	$relay->wait_log(qr/could not be parked: somebody has deleted them/);
+	$o->wait_empty('it is looked at again');
+	is_deeply((first_seen($o->take))[1]{a}, [ 1, 2 ], 'and published, in its place');
+	is($o->db->value('select count(*) from pawl.outbox_dead'), 0, 'and not parked');
+}
+
+# The relay ends while rows without aggregate that waited for their exchange are being parked: nothing of them stays behind (with --asan).
+{
+	my $o = outbox(outbox => 'unroutable = "park";');
+	$o->vhost->amqp->delete_exchange('events');
+	$o->emit(undef, $_, type => 'bad') for 1 .. 2;
+	my $relay = $o->relay->allow_log(qr{ waits[:,] |could not park});
+	$relay->wait_log(qr/waits, with all/);
+	my $locker = $o->db->session;
+	$locker->query('begin; lock table pawl.outbox_dead in share mode');
+	$o->vhost->amqp->declare_exchange('events');
+	$relay->wait_log(qr/could not park/);
+	$relay->stop;
+	is($o->left, 2, 'what was not parked is in the table');
+}
+
 # Drop.
 {
 	my $o = outbox(outbox => 'unroutable = "drop";');
@@ -176,6 +224,7 @@ for my $case (
 	[ 'bytes', 'id bigint generated always as identity primary key, topic text, payload bytea, created_at timestamptz default now()', '', q{'\x00ff5c22'::bytea} ],
 	[ 'json', 'id uuid primary key default gen_random_uuid(), topic text, payload json, created_at timestamp default now(), size int generated always as (length(topic)) stored', '',
 		q{'{"a":  1,"a":2 }'::json} ],
+	[ 'null of JSON', 'id uuid primary key default gen_random_uuid(), topic text, payload jsonb, created_at timestamptz default now(), "a\'b\\" json default \'null\', more json', '', q{'null'::jsonb} ],
 	[ 'marked', 'id bigserial primary key, topic text, payload text, created_at timestamptz default now(), sent boolean not null default false', 'sent = "sent";', q{E'"a"\\\\\n'} ],
 	[ 'marked when', 'id uuid primary key default gen_random_uuid(), topic text, payload jsonb, created_at timestamptz default now(), gone timestamptz', 'sent = "gone";', q{'[1]'::jsonb} ],
 ) {
@@ -198,6 +247,7 @@ for my $case (
 	is("$run->{status} $run->{out}$run->{err}", "0 1 put back\n", "$name: put back");
 	is($db->value(q{select md5((to_jsonb(t) - array['sent', 'gone', 'id'])::text) || payload::text from "S 1"."Out box" t}), $before, "$name: the row is as it was");
 	is($db->value($rows), $more ? 0 : 1, "$name: to be published");
+	is($db->value(q{select payload::text || "a'b\\"::text || (more is null) from "S 1"."Out box"}), 'nullnulltrue', 'null of JSON is not null of SQL') if $name eq 'null of JSON';
 	$o->vhost->amqp->bind('all', 'events', 'bad');
 	$relay = $o->relay;
 	wait_for { $o->count == 1 } "$name: published";

@@ -130,5 +130,6 @@ SKIP: {
 	cmp_ok($cpu, '<=', 0.005, 'and takes little of a core');
 }
 $relay->stop;
+$vhost->amqp->delete_queue('all');	# it is large
 $_->close for @quiet, $any;
 done_testing;

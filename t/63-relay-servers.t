@@ -5,7 +5,7 @@ use IO::Select;
 use IO::Socket::INET;
 use Time::HiRes qw(time);
 
-my ($postgres, $rabbit) = (own_postgres(fsync => 1, options => { wal_writer_delay => '10s' }), own_rabbit(fsync => 1, config => { max_message_size => 1_000_000 }));
+my ($postgres, $rabbit) = (own_postgres(fsync => 1, options => { wal_writer_delay => '10s' }), own_rabbit(fsync => 1, config => { max_message_size => 1_000_000, channel_max => 12 }));
 my ($db, $vhost) = (migrated_db($postgres), $rabbit->create_vhost);
 my $o = Pawl::Outbox->new(db => $db, vhost => $vhost, outbox => 'window = 200;');
 my $n = 0;
@@ -97,6 +97,19 @@ for my $how (qw(fast immediate)) {
 }
 
 $relay->stop;
+
+# A broker that allows fewer channels than there are outboxes: those that have one work.
+{
+	my $many = Pawl::Outbox->new(db => $db, vhost => $vhost, outboxes => join('', 'orders: { exchange = "events"; }; ',
+		map { "none$_: { exchange = \"events\"; table = \"pawl.none$_\"; }; " } 2 .. 15));
+	my $relay = $many->relay({ name => 'channels' })->allow_log(qr/cannot relay: |channel_max/);
+	$relay->wait_log(qr/cannot open channel 13: the broker allows 12 on a connection; raise its channel_max/);
+	$relay->wait_log(qr/the broker allows 12 channels on a connection; 15 outboxes need one each/);
+	$n = $many->emit('c', $n + 1) && $n + 1;
+	wait_for { $many->count == 1 } 'too few channels: those that have one work';
+	$many->take;
+	$relay->stop;
+}
 
 # Writers that do not wait for their commits: an event that a crash takes back was never published. Nor does the relay wait for its deletes
 # here, so nothing else puts the events on disk.

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include "util/amqp_conn_internal.h"
 #include "util/amqp_publisher.h"
+#include "util/log.h"
 #include "util/table.h"
 
 enum {
@@ -79,6 +80,7 @@ struct amqp_publisher {
 	struct amqp_channel **channels;	/* [number - 1]; NULL: free number */
 	size_t channel_cap;
 	size_t turn;
+	struct log_complaint complaint;
 	struct amqp_outgoing out;
 	struct {			/* the message of which only a part is out */
 		struct amqp_channel *channel;	/* NULL: there is none */
@@ -215,9 +217,10 @@ channel_open(struct amqp_channel *channel)
 	amqp_channel_open_t method = { .out_of_band = amqp_empty_bytes };
 
 	if ((int)channel->number > amqp_conn_channel_max(conn)) {
-		amqp_conn_fail(conn, 0,
-		    "cannot open channel %u: the broker allows %d on a connection, raise its channel_max",
-		    channel->number, amqp_conn_channel_max(conn));
+		/* It stays down; the others can work. */
+		log_complain(&channel->publisher->complaint, LOG_LEVEL_ERROR,
+		    "cannot open channel %u: the broker allows %d on a connection; raise its"
+		    " channel_max", channel->number, amqp_conn_channel_max(conn));
 		return;
 	}
 	channel->opened++;
@@ -876,6 +879,12 @@ bool
 amqp_publisher_connected(const struct amqp_publisher *publisher)
 {
 	return amqp_conn_up(publisher->conn);
+}
+
+int
+amqp_publisher_channel_max(const struct amqp_publisher *publisher)
+{
+	return amqp_conn_channel_max(publisher->conn);
 }
 
 bool

@@ -50,6 +50,7 @@ struct amqp_publisher *amqp_publisher_new(struct loop *, const struct amqp_conn_
 /* At once; what is unconfirmed may or may not have arrived */
 void	amqp_publisher_free(struct amqp_publisher **);
 bool	amqp_publisher_connected(const struct amqp_publisher *) ATTR_NONNULL;
+int	amqp_publisher_channel_max(const struct amqp_publisher *) ATTR_NONNULL;	/* while connected */
 bool	amqp_publisher_blocked(const struct amqp_publisher *) ATTR_NONNULL;
 
 /* Named _new because rabbitmq-c has an amqp_channel_open of its own. Before the connection is

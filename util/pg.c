@@ -4,7 +4,7 @@
  * The session is non-blocking and in pipeline mode from log-in to close (pg_pipeline.c). Settings
  * are made by one set_config() query at log-in and not by the start-up packet: pgbouncer refuses or
  * drops what it does not know there, and the user's own "options" stay. Looking up a host name is
- * libpq's and can block for a moment (use hostaddr where that matters).
+ * libpq's and can block: use hostaddr, or connect in a thread, where that matters.
  */
 #include <assert.h>
 #include <errno.h>
