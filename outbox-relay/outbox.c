@@ -226,6 +226,7 @@ outbox_new(struct relay *relay, const struct config_outbox *config, struct datab
 	o->table = (struct outbox_table)OUTBOX_TABLE_INIT;
 	loop_timer_init(&o->timer, relay_loop(relay), timer_due, o);
 	backoff_init(&o->check_backoff, 1000, 30000);
+	backoff_init(&o->afresh_backoff, 1000, 5000);
 	outbox_publish_init(o);
 	outbox_forget(o);
 	o->user = (struct database_user){

@@ -253,6 +253,8 @@ struct outbox {
 	int64_t wait_ms;		/* gathered while working: when to work again */
 	struct clock_mono next_check;	/* UNFIT, STANDBY: when to ask again */
 	struct backoff check_backoff;
+	struct clock_mono checked_afresh;	/* 0: never */
+	struct backoff afresh_backoff;
 	struct clock_mono next_plans;	/* not before: make the statements' plans afresh */
 	struct log_complaint complaint;
 	/* the lock is being tried; it was said that another one leads */

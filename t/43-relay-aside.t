@@ -93,7 +93,9 @@ sub outbox
 	$o->db->do('create trigger picky before insert on pawl.outbox_dead for each row execute function picky()');
 	$o->db->do("insert into pawl.outbox (aggregatetype, aggregateid, type) select 'order', 'm' || i, 'bad' from generate_series(1, 120) i");
 	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|could not park});
+	$o->db->do(q{insert into pawl.outbox (aggregatetype, aggregateid, type) values ('order', E'a\\u009b\\u001bb', 'bad')});
 	wait_for { $o->left == 1 } 'all but one are parked', 30;
+	like(ctl($o, 'list', '--dead')->{out}, qr{ order/a\?\??\?b }, 'no control characters are printed');
 }
 
 # What is to be parked is mended meanwhile, by a delete and an insert of the same number. It was not published: it must not be deleted.
@@ -132,6 +134,21 @@ sub outbox
 	$relay->wait_log(qr/could not park/);
 	$relay->stop;
 	is($o->left, 2, 'what was not parked is in the table');
+}
+
+# A statement that the server refuses, whatever is looked at afresh: that is not done over and over, each time with the event published again.
+{
+	my $o = outbox();
+	$o->db->do(q{create function refuse() returns trigger language plpgsql as $$ begin raise 'no' using errcode = 'insufficient_privilege'; end $$});
+	$o->db->do('create trigger refuse before delete on pawl.outbox for each row execute function refuse()');
+	my $relay = $o->relay->allow_log(qr{could not delete});
+	$o->emit('a', 1, type => 'good');
+	wait_for { 3 == (() = $relay->log =~ /looking at table pawl\.outbox afresh/g) } 'it is looked at three times';
+	my @times = $relay->log =~ /^time=\S+T(\S+)Z .*looking at table/mg;
+	my ($first, $last) = map { my ($h, $m, $s) = split /:/; ($h * 60 + $m) * 60 + $s } @times[ 0, 2 ];
+	cmp_ok($last - $first + ($last < $first ? 86400 : 0), '>=', 0.7, 'with a pause');
+	$o->db->do('drop trigger refuse on pawl.outbox');
+	$o->wait_empty('and then it is well');
 }
 
 # Drop.
