@@ -149,14 +149,14 @@ read_sql(const struct maker *m)
 	if (not_before != NULL)
 		due = arena_printf(m->arena, " union all (%s)", rows_sql(m, arena_printf(m->arena,
 		    "%s order by o.%s limit $3::int8", limited_sql(m,
-			"o.%s <= %s and not exists"
+			"$7::boolean and o.%s <= %s and not exists"
 			" (select from unnest($6::int8[]) as known(seq) where known.seq = %s)",
 			quoted(not_before),
 			strcmp(not_before->base, "timestamp") == 0 ? "now() at time zone 'UTC'"
 								    : "now()", m->key),
 		    quoted(not_before)), "$4", "$5", "'due'"));
 	return arena_printf(m->arena, "%s union all (%s)%s",
-	    meta_sql(m, behind, "$6::int8[] is not null"),
+	    meta_sql(m, behind, "$6::int8[] is not null and $7::boolean is not null"),
 	    rows_sql(m, ahead, "$4", "$5", "null"), due);
 }
 

@@ -95,7 +95,7 @@ outbox_is_empty(const struct outbox *o)
 	/* The last look counts, not one that is under way: of many outboxes one always is. */
 	return o->state == OUTBOX_LEADING && o->reader.found_nothing &&
 	    (reading == READING_NOTHING || reading == READING_AHEAD || reading == READING_GLANCE) &&
-	    o->rows == 0 &&
+	    o->reader.found_all && o->rows == 0 &&
 	    o->settling.confirmed.count == 0 && o->settling.deleting.count == 0 &&
 	    o->blocked.aggregates == 0 && o->blocked.again.count == 0 && o->lagging.count == 0 &&
 	    o->reader.swept.count == 0;
