@@ -98,6 +98,18 @@ sub outbox
 	like(ctl($o, 'list', '--dead')->{out}, qr{ order/a\?\??\?b }, 'no control characters are printed');
 }
 
+# The aggregate goes on when a row is out, so that is on disk whatever the database's setting is.
+for my $policy ('park', 'drop') {
+	my $o = outbox(outbox => qq{unroutable = "$policy";});
+	$o->db->do('alter database ' . $o->db->name . ' set synchronous_commit = off; create table said (how text)');
+	$o->db->do(q{create function say() returns trigger language plpgsql as $$ begin insert into said values (current_setting('synchronous_commit')); return null; end $$});
+	$o->db->do('create constraint trigger say after delete on pawl.outbox deferrable initially deferred for each row execute function say()');
+	$o->emit('a', 1, type => 'bad');
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped});
+	$o->wait_empty($policy);
+	is_deeply([ $o->db->column('select how from said') ], ['on'], 'its commit is waited for');
+}
+
 # What is to be parked is mended meanwhile, by a delete and an insert of the same number. It was not published: it must not be deleted.
 {
 	my $o = outbox(outbox => 'unroutable = "park";');
@@ -172,12 +184,16 @@ sub outbox
 # Hold, listed; tried when told; dropped by hand.
 {
 	my $o = outbox(outbox => 'max_body = "100KiB";');
-	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped| waits[:,] |could not park});
+	my ($name) = $o->config(0) =~ m{([^/]+)\.conf$};
+	mkdir tmp_dir() . "/$name.relay.blocked.tmp" or die;
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped| waits[:,] |could not park|cannot list});
 	my $bad = $o->emit('a', 1, type => 'bad');
 	$o->emit('a', 2, type => 'good');
 	my $large = $o->emit('b', 3, type => 'good', payload => '{"x": "' . 'y' x 200_000 . '"}');
 	$o->emit('b', 4, type => 'good');
 	my $alone = $o->emit(undef, 5, type => 'bad');
+	$relay->wait_log(qr/pawlctl outbox cannot list what waits: could not write/);
+	rmdir tmp_dir() . "/$name.relay.blocked.tmp" or die;
 	my $list;
 	wait_for { @{ $list = listed($o, '--blocked') } == 3 } 'what waits is listed';
 	my %by = map { $_->{event} => $_ } @$list;
