@@ -314,23 +314,22 @@ static const char *
 original_sql(const struct maker *m)
 {
 	const struct outbox_look *look = &m->map->look;
-	const char *nulls = "", *comma = "";
+	const char *some = "false", *nulls = "", *comma = "";
 
 	for (size_t i = 0; i < look->column_count; i++) {
 		const struct outbox_look_column *c = &look->columns[i];
 
 		if (!is_json(c))
 			continue;
+		some = arena_printf(m->arena, "%s or o.%s is null", some, quoted(c));
 		nulls = arena_printf(m->arena, "%s%scase when o.%s is null then %s end", nulls,
 		    comma, quoted(c), name_literal(m, c));
 		comma = ", ";
 	}
-	if (nulls[0] == '\0')
-		return "row_to_json(o.*)";
-	return arena_printf(m->arena,
-	    "(select json_object_agg(member.key, member.value) from json_each(row_to_json(o.*))"
-	    "  as member(key, value) where member.key <> all(array_remove(array[%s]::text[], null)))",
-	    nulls);
+	return arena_printf(m->arena, "case when %s then (select json_object_agg(member.key,"
+	    " member.value) from json_each(row_to_json(o.*)) as member(key, value) where"
+	    " member.key <> all(array_remove(array[%s]::text[], null))) else row_to_json(o.*) end",
+	    some, nulls);
 }
 
 /* A column of dead.original, or of "o", which is made of it. */
