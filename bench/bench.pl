@@ -57,6 +57,7 @@ my $gone = $ENV{BENCH_GONE} || ($quick ? 10_000 : 100_000);
 my @lasting = (
 	[ 'relay-plain', thousands($gone) . ' rows have gone through', 20_000 ],
 	[ 'relay-held-snapshot', '... under an old snapshot', 20_000, 'begin isolation level repeatable read; select 1 from pawl.outbox' ],
+	[ 'relay-held-later', '... and as many that had a not_before', 20_000, 'begin isolation level repeatable read; select 1 from pawl.outbox' ],
 	[ 'relay-open-writer', '... while a transaction is open that has a row', 20_000,
 		"begin; insert into pawl.outbox (aggregatetype, aggregateid, type, payload) values ('order', 'held', 'OrderPlaced', '{}')" ],
 );
@@ -232,11 +233,11 @@ sub start_relay
 
 sub insert_rows
 {
-	my ($to, $from, $count) = @_;
+	my ($to, $from, $count, $not_before) = @_;
 	my $plain = "jsonb_build_object('id', n, 'aggregate', a, 'total', n % 10000 + 0.25, 'note', '')";
 	$to->query(<<"	END");
-		insert into pawl.outbox (aggregatetype, aggregateid, type, payload)
-		select 'order', a, 'OrderPlaced', jsonb_set($plain, '{note}', to_jsonb(repeat('x', $body_bytes - length(($plain)::text))))
+		insert into pawl.outbox (aggregatetype, aggregateid, type, payload, not_before)
+		select 'order', a, 'OrderPlaced', jsonb_set($plain, '{note}', to_jsonb(repeat('x', $body_bytes - length(($plain)::text)))), @{[ $not_before // 'null' ]}
 		from (select n, 'a' || lpad((((n * 2654435761) & 4294967295) >> 8) % $aggregates || '', 5, '0') as a
 			from generate_series($from\::bigint, $from\::bigint + $count - 1) n) r
 	END
@@ -316,9 +317,9 @@ sub lasting
 		return { own => seconds_of($relay->pid), postgres => $server, broker => seconds_of($broker->pid) };
 	};
 	my $through = sub {
-		my ($name, $count) = @_;
+		my ($name, $count, $not_before) = @_;
 		my $to = $of{$name}{session};
-		insert_rows($to, 1, $count);
+		insert_rows($to, 1, $count, $not_before);
 		my $rate = rate_of($relay, $to, $to->value('select last_value from pawl.outbox_seq_seq') - $count, $count);
 		Pawl::Process::poll(sub { $vhost->count('lasting') == $count }, 10) or die "$name: " . $vhost->count('lasting') . " messages instead of $count\n";
 		$vhost->amqp->purge('lasting');
@@ -339,7 +340,9 @@ sub lasting
 	$relay = start_relay($outboxes);
 	for (@here) {
 		for (my $left = $gone; $left > 0; $left -= 50_000) {
-			$through->($_->[0], $left > 50_000 ? 50_000 : $left);
+			my $count = $left > 50_000 ? 50_000 : $left;
+			$through->($_->[0], $count);
+			$through->($_->[0], $count, 'now()') if $_->[0] eq 'relay-held-later';
 		}
 	}
 	for my $turn (0 .. 2 * $rounds - 1) {

@@ -149,14 +149,14 @@ read_sql(const struct maker *m)
 	if (not_before != NULL)
 		due = arena_printf(m->arena, " union all (%s)", rows_sql(m, arena_printf(m->arena,
 		    "%s order by o.%s limit $3::int8", limited_sql(m,
-			"o.%s <= %s and not exists"
+			"$7::boolean and o.%s <= %s and not exists"
 			" (select from unnest($6::int8[]) as known(seq) where known.seq = %s)",
 			quoted(not_before),
 			strcmp(not_before->base, "timestamp") == 0 ? "now() at time zone 'UTC'"
 								    : "now()", m->key),
 		    quoted(not_before)), "$4", "$5", "'due'"));
 	return arena_printf(m->arena, "%s union all (%s)%s",
-	    meta_sql(m, behind, "$6::int8[] is not null"),
+	    meta_sql(m, behind, "$6::int8[] is not null and $7::boolean is not null"),
 	    rows_sql(m, ahead, "$4", "$5", "null"), due);
 }
 
@@ -343,6 +343,12 @@ restored_sql(const struct maker *m, const struct outbox_look_column *c)
 	    " then 'null' else o.%s end", name_literal(m, c), quoted(c));
 }
 
+/*
+ * The aggregate goes on when the row is out: a crash must not bring it back then, behind its
+ * successors, so the commit is waited for whatever the database's setting is.
+ */
+#define ON_DISK "set_config('synchronous_commit', 'on', true)"
+
 /* In one statement: an event is in the one table or in the other. */
 static const char *
 park_sql(const struct maker *m)
@@ -362,7 +368,7 @@ park_sql(const struct maker *m)
 	    "  type, created_at, reason, text, original)"
 	    "  select $4::text, %s::text, %s, %s, %s, %s, why.reason, why.text, %s"
 	    "  from o join why on why.key = %s::text order by %s)"
-	    " select %s::text from o",
+	    " select %s::text, " ON_DISK " from o",
 	    erase_sql(m), m->key, text_or_null(m, OUTBOX_AGGREGATE_TYPE),
 	    text_or_null(m, OUTBOX_AGGREGATE_ID), text_or_null(m, OUTBOX_TYPE), when,
 	    original_sql(m), m->key, m->order, m->key);
@@ -411,8 +417,8 @@ erase(const struct maker *m, const struct config_outbox *config)
 	if (config->unroutable == POLICY_PARK || config->refused == POLICY_PARK)
 		m->table->park = park_sql(m);
 	if (config->unroutable == POLICY_DROP)
-		m->table->drop = arena_printf(m->arena, "%s returning %s::text", erase_sql(m),
-		    m->key);
+		m->table->drop = arena_printf(m->arena, "%s returning %s::text, " ON_DISK,
+		    erase_sql(m), m->key);
 	m->table->unpark = unpark_sql(m);
 	m->table->remain = arena_printf(m->arena, "select %s::text from %s as o where %s = %s%s",
 	    m->key, m->table->name, m->key, m->keys, m->unsent);

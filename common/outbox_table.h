@@ -99,9 +99,9 @@ struct outbox_table {
 
 	/* The statements. rows, bytes: how many at most; largest: payload that is given as text. */
 	/*
-	 * $1 floor, $2 cursor, $3 rows, $4 bytes, $5 largest, $6 known due rows int8[]. keyed: $1
-	 * known ids text[], $2 rows, $3 bytes, $4 largest, $5 aggregatetypes text[], $6
-	 * aggregateids text[] that are left out
+	 * $1 floor, $2 cursor, $3 rows, $4 bytes, $5 largest, $6 known due rows int8[], $7 boolean:
+	 * due rows are wanted. keyed: $1 known ids text[], $2 rows, $3 bytes, $4 largest, $5
+	 * aggregatetypes text[], $6 aggregateids text[] that are left out
 	 */
 	const char *read;
 	/* $1 seqs int8[] (keyed: ids text[]), $2 rows, $3 bytes, $4 largest */

@@ -45,7 +45,7 @@ aggregate(struct arena *arena, const char *type, const char *id)
 	return type == NULL || type[0] == '\0' ? id : arena_printf(arena, "%s/%s", type, id);
 }
 
-/* What the table shows is for a terminal: no control characters. */
+/* What the table shows is for a terminal: no control characters, those of C1 (U+0080 on) included. */
 static const char *
 shown(struct arena *arena, const char *text)
 {
@@ -54,9 +54,12 @@ shown(struct arena *arena, const char *text)
 	if (text == NULL)
 		return "-";
 	copy = arena_strdup(arena, text);
-	for (char *c = copy; *c != '\0'; c++)
+	for (char *c = copy; *c != '\0'; c++) {
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = '?';
+		else if ((unsigned char)c[0] == 0xc2 && (unsigned char)c[1] < 0xa0)
+			c[0] = c[1] = '?';
+	}
 	return copy;
 }
 

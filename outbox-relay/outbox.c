@@ -95,7 +95,7 @@ outbox_is_empty(const struct outbox *o)
 	/* The last look counts, not one that is under way: of many outboxes one always is. */
 	return o->state == OUTBOX_LEADING && o->reader.found_nothing &&
 	    (reading == READING_NOTHING || reading == READING_AHEAD || reading == READING_GLANCE) &&
-	    o->rows == 0 &&
+	    o->reader.found_all && o->rows == 0 &&
 	    o->settling.confirmed.count == 0 && o->settling.deleting.count == 0 &&
 	    o->blocked.aggregates == 0 && o->blocked.again.count == 0 && o->lagging.count == 0 &&
 	    o->reader.swept.count == 0;
@@ -226,6 +226,7 @@ outbox_new(struct relay *relay, const struct config_outbox *config, struct datab
 	o->table = (struct outbox_table)OUTBOX_TABLE_INIT;
 	loop_timer_init(&o->timer, relay_loop(relay), timer_due, o);
 	backoff_init(&o->check_backoff, 1000, 30000);
+	backoff_init(&o->afresh_backoff, 1000, 5000);
 	outbox_publish_init(o);
 	outbox_forget(o);
 	o->user = (struct database_user){

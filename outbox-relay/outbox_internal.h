@@ -86,6 +86,7 @@ struct outbox_reader {
 	struct clock_mono next;		/* when to look ahead again */
 	struct clock_mono last_found;	/* a look ahead found something; 0: none did yet */
 	bool found_nothing;		/* the last look ahead */
+	bool found_all;			/* and it asked for due rows */
 	bool look;			/* a glance has seen something, or there was none */
 	bool turn;			/* catching up had the last turn */
 	unsigned asked_rows;		/* limit of the read that is under way */
@@ -95,6 +96,9 @@ struct outbox_reader {
 	struct seq_list asked;		/* LATE, AGAIN, PROBE: what was asked for */
 	/* rows with a not_before that were due and may still be known */
 	struct seq_list due;
+	bool due_asked;			/* in the look that is under way */
+	int64_t due_ns, look_ns;	/* what it took longer then; a look without it */
+	struct clock_mono due_next;	/* not before: ask again */
 	/*
 	 * begun when nobody was left, but for long transactions, who could have rows below the
 	 * floor's candidate
@@ -249,6 +253,8 @@ struct outbox {
 	int64_t wait_ms;		/* gathered while working: when to work again */
 	struct clock_mono next_check;	/* UNFIT, STANDBY: when to ask again */
 	struct backoff check_backoff;
+	struct clock_mono checked_afresh;	/* 0: never */
+	struct backoff afresh_backoff;
 	struct clock_mono next_plans;	/* not before: make the statements' plans afresh */
 	struct log_complaint complaint;
 	/* the lock is being tried; it was said that another one leads */

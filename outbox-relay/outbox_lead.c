@@ -14,6 +14,7 @@
 
 enum {
 	TRY_MS = 500,
+	AGAIN_CALM_MS = 10000,	/* so long after it was looked at afresh: that was worth it */
 	BROKER_LOST_MS = 1500 /* a leader without a broker makes room for one that has one */
 };
 
@@ -246,6 +247,27 @@ try(struct outbox *o, struct clock_mono now)
 	outbox_execute(o, tried, "try", 1, values);
 }
 
+/*
+ * At once, unless that did not help a moment ago: what is done in between, publishing included,
+ * would be done over and over.
+ */
+static void
+check_afresh(struct outbox *o)
+{
+	struct clock_mono now = clock_mono_now();
+	bool calm = o->checked_afresh.ns == 0 ||
+	    clock_ms_between(o->checked_afresh, now) > AGAIN_CALM_MS;
+
+	o->checked_afresh = now;
+	if (calm) {
+		backoff_reset(&o->afresh_backoff);
+		outbox_lead_check(o);
+		return;
+	}
+	o->next_check = clock_mono_after_ms(now, backoff_next_ms(&o->afresh_backoff));
+	outbox_set_state(o, OUTBOX_UNFIT);
+}
+
 static void
 resigned(void *arg, struct pg_result **result, const struct pg_error *error)
 {
@@ -259,7 +281,7 @@ resigned(void *arg, struct pg_result **result, const struct pg_error *error)
 		outbox_forget(o);
 		o->next_check = clock_mono_after_ms(clock_mono_now(), TRY_MS);
 		if (o->check_again)
-			outbox_lead_check(o);
+			check_afresh(o);
 		else
 			outbox_set_state(o, OUTBOX_STANDBY);
 	}

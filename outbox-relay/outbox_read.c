@@ -15,6 +15,10 @@
  * again lets go of all of its aggregate behind it, and they are read again in order of seq
  * (catching up); what comes new meanwhile stays behind them.
  *
+ * Rows with a not_before are found by their times, so no floor keeps the dead ones among them from
+ * being walked over each time, and under an old snapshot there can be many. So they are asked for
+ * only as often as it takes a tenth of the time, or every ten seconds.
+ *
  * A row is taken only when the WAL is on disk up to a position that is behind the commits of all
  * rows of the snapshot.
  */
@@ -31,6 +35,9 @@ enum {
 	LIMIT_LEAST = 16,
 	ROW_BYTES_FIRST = 1024,
 	READ_BYTES_LEAST = 64 * 1024,
+	DUE_TIMES = 9,		/* as long as due rows took, nothing is asked about them */
+	DUE_MOST_MS = 10000,
+	DUE_QUICK_MS = 10,
 	SLOW_MS = 300,		/* a read that takes longer: smaller ones, for the lease's sake */
 	QUICK_MS = 100,		/* shorter: larger ones */
 	FAILED_MS = 1000,
@@ -183,6 +190,23 @@ take(struct outbox *o, const struct pg_result *result, int from)
 		o->reader.row_bytes = bytes / (size_t)(pg_rows(result) - from);
 }
 
+/* What asking for due rows costs, and when it is their turn again. */
+static void
+pace_due(struct outbox *o)
+{
+	struct outbox_reader *r = &o->reader;
+	struct clock_mono now = clock_mono_now();
+	int64_t ns = now.ns - r->started.ns, ms;
+
+	if (!r->due_asked) {
+		r->look_ns = ns;
+		return;
+	}
+	r->due_ns = ns > r->look_ns ? ns - r->look_ns : 0;
+	ms = DUE_TIMES * r->due_ns / 1000000;
+	r->due_next = clock_mono_after_ms(now, ms < DUE_MOST_MS ? ms : DUE_MOST_MS);
+}
+
 /* Ahead. */
 
 /*
@@ -244,6 +268,7 @@ take_ahead(struct outbox *o, const struct pg_result *late)
 
 	log_recovered(&r->complaint, "table %s can be read again", o->table.name);
 	r->found_nothing = rows == 0 && late == NULL && !r->passed;
+	r->found_all = r->due_asked;
 	if (late != NULL)
 		take(o, late, 0);
 	if (r->passed) {
@@ -407,6 +432,8 @@ ahead_here(void *arg, struct pg_result **result, const struct pg_error *error)
 		goto out;
 	}
 	adapt_limit(o, *result);
+	if (!o->table.keyed && !r->passed)
+		pace_due(o);
 	r->held = *result;
 	*result = NULL;
 	find_late(o, behind);
@@ -442,7 +469,7 @@ look_ahead(struct outbox *o, unsigned rows)
 	struct outbox_reader *r = &o->reader;
 	struct buf due = BUF_INIT;
 	struct outbox_number n[5];
-	const char *values[6];
+	const char *values[7];
 	int64_t floor = r->floor, cursor = r->cursor;
 
 	outbox_bell_look(o, clock_mono_now());
@@ -454,6 +481,7 @@ look_ahead(struct outbox *o, unsigned rows)
 		rows = 0;
 	r->look = false;
 	r->asked_rows = rows;
+	r->due_asked = !r->passed && r->due_next.ns <= r->started.ns;
 	if (o->table.keyed) {
 		outbox_keys_look(o, ahead_here, rows);
 		return;
@@ -467,7 +495,8 @@ look_ahead(struct outbox *o, unsigned rows)
 	forget_due(o);
 	seq_list_text(&r->due, &due);
 	values[5] = due.data;
-	outbox_execute(o, ahead_here, "read", 6, values);
+	values[6] = r->due_asked ? "true" : "false";
+	outbox_execute(o, ahead_here, "read", 7, values);
 	buf_release(&due);
 }
 
@@ -499,7 +528,7 @@ outbox_is_quiet(const struct outbox *o)
 	return o->reader.reading == READING_NOTHING && outbox_is_empty(o) &&
 	    o->settling.kept.count == 0 && !o->reader.look &&
 	    !o->bell.rung && o->reader.interval_ms >= often && !outbox_floor_is_clear(o) &&
-	    o->passed.count == 0;
+	    o->passed.count == 0 && o->reader.due_ns < DUE_QUICK_MS * INT64_C(1000000);
 }
 
 void
@@ -556,6 +585,9 @@ outbox_read_reset(struct outbox *o)
 	r->reading = READING_NOTHING;
 	r->cursor = r->floor = INT64_MIN;
 	r->found_nothing = r->look = false;
+	r->found_all = r->due_asked = false;
+	r->due_ns = r->look_ns = 0;
+	r->due_next = (struct clock_mono){ 0 };
 }
 
 void

@@ -93,7 +93,21 @@ sub outbox
 	$o->db->do('create trigger picky before insert on pawl.outbox_dead for each row execute function picky()');
 	$o->db->do("insert into pawl.outbox (aggregatetype, aggregateid, type) select 'order', 'm' || i, 'bad' from generate_series(1, 120) i");
 	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|could not park});
+	$o->db->do(q{insert into pawl.outbox (aggregatetype, aggregateid, type) values ('order', E'a\\u009b\\u001bb', 'bad')});
 	wait_for { $o->left == 1 } 'all but one are parked', 30;
+	like(ctl($o, 'list', '--dead')->{out}, qr{ order/a\?\??\?b }, 'no control characters are printed');
+}
+
+# The aggregate goes on when a row is out, so that is on disk whatever the database's setting is.
+for my $policy ('park', 'drop') {
+	my $o = outbox(outbox => qq{unroutable = "$policy";});
+	$o->db->do('alter database ' . $o->db->name . ' set synchronous_commit = off; create table said (how text)');
+	$o->db->do(q{create function say() returns trigger language plpgsql as $$ begin insert into said values (current_setting('synchronous_commit')); return null; end $$});
+	$o->db->do('create constraint trigger say after delete on pawl.outbox deferrable initially deferred for each row execute function say()');
+	$o->emit('a', 1, type => 'bad');
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped});
+	$o->wait_empty($policy);
+	is_deeply([ $o->db->column('select how from said') ], ['on'], 'its commit is waited for');
 }
 
 # What is to be parked is mended meanwhile, by a delete and an insert of the same number. It was not published: it must not be deleted.
@@ -134,6 +148,21 @@ sub outbox
 	is($o->left, 2, 'what was not parked is in the table');
 }
 
+# A statement that the server refuses, whatever is looked at afresh: that is not done over and over, each time with the event published again.
+{
+	my $o = outbox();
+	$o->db->do(q{create function refuse() returns trigger language plpgsql as $$ begin raise 'no' using errcode = 'insufficient_privilege'; end $$});
+	$o->db->do('create trigger refuse before delete on pawl.outbox for each row execute function refuse()');
+	my $relay = $o->relay->allow_log(qr{could not delete});
+	$o->emit('a', 1, type => 'good');
+	wait_for { 3 == (() = $relay->log =~ /looking at table pawl\.outbox afresh/g) } 'it is looked at three times';
+	my @times = $relay->log =~ /^time=\S+T(\S+)Z .*looking at table/mg;
+	my ($first, $last) = map { my ($h, $m, $s) = split /:/; ($h * 60 + $m) * 60 + $s } @times[ 0, 2 ];
+	cmp_ok($last - $first + ($last < $first ? 86400 : 0), '>=', 0.7, 'with a pause');
+	$o->db->do('drop trigger refuse on pawl.outbox');
+	$o->wait_empty('and then it is well');
+}
+
 # Drop.
 {
 	my $o = outbox(outbox => 'unroutable = "drop";');
@@ -155,12 +184,16 @@ sub outbox
 # Hold, listed; tried when told; dropped by hand.
 {
 	my $o = outbox(outbox => 'max_body = "100KiB";');
-	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped| waits[:,] |could not park});
+	my ($name) = $o->config(0) =~ m{([^/]+)\.conf$};
+	mkdir tmp_dir() . "/$name.relay.blocked.tmp" or die;
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped| waits[:,] |could not park|cannot list});
 	my $bad = $o->emit('a', 1, type => 'bad');
 	$o->emit('a', 2, type => 'good');
 	my $large = $o->emit('b', 3, type => 'good', payload => '{"x": "' . 'y' x 200_000 . '"}');
 	$o->emit('b', 4, type => 'good');
 	my $alone = $o->emit(undef, 5, type => 'bad');
+	$relay->wait_log(qr/pawlctl outbox cannot list what waits: could not write/);
+	rmdir tmp_dir() . "/$name.relay.blocked.tmp" or die;
 	my $list;
 	wait_for { @{ $list = listed($o, '--blocked') } == 3 } 'what waits is listed';
 	my %by = map { $_->{event} => $_ } @$list;
