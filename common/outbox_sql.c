@@ -403,9 +403,11 @@ unpark_sql(const struct maker *m)
 		    unsent);
 	return arena_printf(m->arena,
 	    "with dead as (delete from pawl.outbox_dead where outbox = $1"
-	    "  and number = any($2::int8[]) returning number, original)"
-	    " insert into %s as t (%s)%s select %s from dead,"
-	    " lateral json_populate_record(null::%s, dead.original) as o order by dead.number%s",
+	    "  and number = any($2::int8[]) returning number, original),"
+	    " back as (insert into %s as t (%s)%s select %s from dead,"
+	    " lateral json_populate_record(null::%s, dead.original) as o order by dead.number%s"
+	    "  returning 1)"
+	    " select (select count(*) from dead)::text, (select count(*) from back)::text",
 	    m->table->name, columns, sent == NULL ? "" : " overriding system value", values,
 	    m->table->name, conflict);
 }

@@ -287,6 +287,30 @@ for my $case (
 	is(bodies($o)->[0], $name eq 'bytes' ? "\x00\xff\x5c\x22" : $db->value("select ($payload)::text"), "$name: byte for byte");
 }
 
+# A database in which a text may be anything: told.
+{
+	my $name = 'ascii_' . $$;
+	postgres()->db('postgres')->do("create database $name encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'");
+	my $db = postgres()->db($name);
+	$db->do('create table events (seq bigint generated always as identity primary key, type text, payload text)');
+	my $run = run_program('pawlctl', 'check', '-c', outbox(db => $db, outbox => 'table = "events";')->config(0));
+	is($run->{status}, 0, 'SQL_ASCII: no error');
+	like($run->{err}, qr/outboxes\.orders: the database has the encoding SQL_ASCII: a row of public\.events that is no UTF-8 stops this outbox/, 'but told');
+	postgres()->db('postgres')->do("drop database $name");
+}
+
+# A table that takes nothing back loses nothing.
+{
+	my $o = outbox();
+	$o->db->do(q{insert into pawl.outbox_dead (outbox, event, reason, text, original) select 'orders', i, 'x', 'y', json_build_object('type', 'T' || i, 'id', gen_random_uuid(), 'created_at', now()) from generate_series(1, 2) i;
+		create function keep_out() returns trigger language plpgsql as 'begin return case when new.type = ''T1'' then new end; end';
+		create trigger keep_out before insert on pawl.outbox for each row execute function keep_out()});
+	my $run = ctl($o, 'retry', '--dead', '--all', 'orders');
+	is("$run->{status} $run->{out}", '65 ', 'a trigger keeps one of two out: 65');
+	like($run->{err}, qr/table pawl\.outbox takes 1 of 2: a trigger or rule keeps them out; nothing was changed/, 'and said');
+	is(scalar dead($o) . ' ' . $o->left, '2 0', 'all are where they were');
+}
+
 # Without the table to park into: said before anything is lost.
 {
 	my $db = new_db();
