@@ -53,6 +53,7 @@ sub steady
 {
 	my ($way, $rate, $seconds) = @_;
 	my (%sent, @took);
+	emit($way), comes($way);	# not the first event after a silence, which is another figure
 	my $begun = time;
 	for my $i (0 .. $rate * $seconds - 1) {
 		my $due = $begun + $i / $rate;
