@@ -25,6 +25,7 @@ enum {
 	CHECK_RINGS,
 	CHECK_ROLE,
 	CHECK_DEAD,
+	CHECK_UNENCODED,
 	CHECK_COLUMN,
 	CHECK_QUOTED,
 	CHECK_TYPE,
@@ -72,6 +73,7 @@ const char outbox_table_check_sql[] =
     "    and a.attname = 'original' and not a.attisdropped) then 'there' end"
     "  from pg_class d join pg_namespace n on n.oid = d.relnamespace"
     "  where n.nspname = 'pawl' and d.relname = 'outbox_dead'),"
+    " current_setting('server_encoding') = 'SQL_ASCII',"
     " a.attname::text, quote_ident(a.attname), format_type(b.oid, -1),"
     " case when b.typnamespace = 'pg_catalog'::regnamespace then b.typname::text else '' end,"
     " b.typcategory::text,"
@@ -173,6 +175,7 @@ outbox_look_read(struct outbox_look *look, const struct pg_result *result, struc
 		.rules = arena_strdup(arena, text(result, 0, CHECK_RULE)),
 		.rings = is_true(result, 0, CHECK_RINGS),
 		.role = arena_strdup(arena, text(result, 0, CHECK_ROLE)),
+		.unencoded = is_true(result, 0, CHECK_UNENCODED),
 		.dead = arena_strdup(arena, text(result, 0, CHECK_DEAD)),
 	};
 	read_columns(look, result, arena);

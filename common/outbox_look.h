@@ -39,6 +39,7 @@ struct outbox_look {
 	const char *rules; /* pg_rewrite.ev_type of rules that replace: "2" update, "4" delete */
 	bool rings;			/* has the trigger of a doorbell, and it is on */
 	const char *role;		/* of the session, quoted */
+	bool unencoded;			/* the database: SQL_ASCII, so that texts may be anything */
 	const char *dead; /* pawl.outbox_dead: "there", "no right" to insert, "" none of this version */
 	const struct outbox_look_column *columns;
 	size_t column_count;

@@ -314,23 +314,22 @@ static const char *
 original_sql(const struct maker *m)
 {
 	const struct outbox_look *look = &m->map->look;
-	const char *nulls = "", *comma = "";
+	const char *some = "false", *nulls = "", *comma = "";
 
 	for (size_t i = 0; i < look->column_count; i++) {
 		const struct outbox_look_column *c = &look->columns[i];
 
 		if (!is_json(c))
 			continue;
+		some = arena_printf(m->arena, "%s or o.%s is null", some, quoted(c));
 		nulls = arena_printf(m->arena, "%s%scase when o.%s is null then %s end", nulls,
 		    comma, quoted(c), name_literal(m, c));
 		comma = ", ";
 	}
-	if (nulls[0] == '\0')
-		return "row_to_json(o.*)";
-	return arena_printf(m->arena,
-	    "(select json_object_agg(member.key, member.value) from json_each(row_to_json(o.*))"
-	    "  as member(key, value) where member.key <> all(array_remove(array[%s]::text[], null)))",
-	    nulls);
+	return arena_printf(m->arena, "case when %s then (select json_object_agg(member.key,"
+	    " member.value) from json_each(row_to_json(o.*)) as member(key, value) where"
+	    " member.key <> all(array_remove(array[%s]::text[], null))) else row_to_json(o.*) end",
+	    some, nulls);
 }
 
 /* A column of dead.original, or of "o", which is made of it. */
@@ -342,6 +341,12 @@ restored_sql(const struct maker *m, const struct outbox_look_column *c)
 	return arena_printf(m->arena, "case when json_typeof(dead.original -> %s) = 'null'"
 	    " then 'null' else o.%s end", name_literal(m, c), quoted(c));
 }
+
+/*
+ * The aggregate goes on when the row is out: a crash must not bring it back then, behind its
+ * successors, so the commit is waited for whatever the database's setting is.
+ */
+#define ON_DISK "set_config('synchronous_commit', 'on', true)"
 
 /* In one statement: an event is in the one table or in the other. */
 static const char *
@@ -362,7 +367,7 @@ park_sql(const struct maker *m)
 	    "  type, created_at, reason, text, original)"
 	    "  select $4::text, %s::text, %s, %s, %s, %s, why.reason, why.text, %s"
 	    "  from o join why on why.key = %s::text order by %s)"
-	    " select %s::text from o",
+	    " select %s::text, " ON_DISK " from o",
 	    erase_sql(m), m->key, text_or_null(m, OUTBOX_AGGREGATE_TYPE),
 	    text_or_null(m, OUTBOX_AGGREGATE_ID), text_or_null(m, OUTBOX_TYPE), when,
 	    original_sql(m), m->key, m->order, m->key);
@@ -398,9 +403,11 @@ unpark_sql(const struct maker *m)
 		    unsent);
 	return arena_printf(m->arena,
 	    "with dead as (delete from pawl.outbox_dead where outbox = $1"
-	    "  and number = any($2::int8[]) returning number, original)"
-	    " insert into %s as t (%s)%s select %s from dead,"
-	    " lateral json_populate_record(null::%s, dead.original) as o order by dead.number%s",
+	    "  and number = any($2::int8[]) returning number, original),"
+	    " back as (insert into %s as t (%s)%s select %s from dead,"
+	    " lateral json_populate_record(null::%s, dead.original) as o order by dead.number%s"
+	    "  returning 1)"
+	    " select (select count(*) from dead)::text, (select count(*) from back)::text",
 	    m->table->name, columns, sent == NULL ? "" : " overriding system value", values,
 	    m->table->name, conflict);
 }
@@ -411,8 +418,8 @@ erase(const struct maker *m, const struct config_outbox *config)
 	if (config->unroutable == POLICY_PARK || config->refused == POLICY_PARK)
 		m->table->park = park_sql(m);
 	if (config->unroutable == POLICY_DROP)
-		m->table->drop = arena_printf(m->arena, "%s returning %s::text", erase_sql(m),
-		    m->key);
+		m->table->drop = arena_printf(m->arena, "%s returning %s::text, " ON_DISK,
+		    erase_sql(m), m->key);
 	m->table->unpark = unpark_sql(m);
 	m->table->remain = arena_printf(m->arena, "select %s::text from %s as o where %s = %s%s",
 	    m->key, m->table->name, m->key, m->keys, m->unsent);

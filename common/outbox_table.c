@@ -25,7 +25,7 @@ content_type_of(const struct outbox_look_column *payload)
 
 /* What is slow without an index: unsent rows among many that were sent; reading in an order. */
 static const char *
-advice(struct outbox_table *table, const struct outbox_map *map)
+index_advice(struct outbox_table *table, const struct outbox_map *map)
 {
 	const struct outbox_look_column *first = map->keyed ? map->order : map->role[OUTBOX_SEQ];
 	const char *where = "";
@@ -54,6 +54,26 @@ bell_advice(struct outbox_table *table, const struct outbox_map *map, bool wante
 	return arena_printf(&table->arena, "doorbell: table %s has no trigger pawl_doorbell that is"
 	    " on, so nothing rings; run as its owner: select pawl.doorbell(%s)", map->look.table,
 	    map->look.literal);
+}
+
+/* One row that cannot be converted makes every read of it fail, and those of the rows beside it. */
+static const char *
+encoding_advice(struct outbox_table *table, const struct outbox_map *map)
+{
+	if (!map->look.unencoded)
+		return NULL;
+	return arena_printf(&table->arena, "the database has the encoding SQL_ASCII: a row of %s"
+	    " that is no UTF-8 stops this outbox until it is mended or deleted", map->look.table);
+}
+
+static void
+add_advice(struct outbox_table *table, const char *text)
+{
+	size_t i = 0;
+
+	while (table->advice[i] != NULL)
+		i++;
+	table->advice[i] = text;
 }
 
 static int
@@ -118,8 +138,9 @@ outbox_table_init(struct outbox_table *table, const struct config_outbox *config
 	table->shape.hex = payload != NULL && strcmp(payload->base, "bytea") == 0;
 	table->content_type = config->content_type != NULL ? config->content_type
 							    : content_type_of(payload);
-	table->advice = advice(table, &map);
-	table->bell_advice = bell_advice(table, &map, config->doorbell);
+	add_advice(table, index_advice(table, &map));
+	add_advice(table, bell_advice(table, &map, config->doorbell));
+	add_advice(table, encoding_advice(table, &map));
 	outbox_sql_make(table, &map, config);
 	if (config->doorbell && map.look.rings)
 		outbox_sql_bell(table, &map);

@@ -94,8 +94,7 @@ struct outbox_table {
 	struct outbox_shape shape;
 	const char *content_type;	/* by the payload's type, or as configured */
 	struct outbox_template exchange, routing_key, source;
-	const char *advice;		/* what would make it better, for the log; NULL: nothing */
-	const char *bell_advice;	/* trigger and configuration do not go together; NULL: they do */
+	const char *advice[4];		/* what would make it better, up to a NULL */
 
 	/* The statements. rows, bytes: how many at most; largest: payload that is given as text. */
 	/*
@@ -119,7 +118,10 @@ struct outbox_table {
 	 * (ids) of those that were still there. NULL: nothing is to be parked, or dropped
 	 */
 	const char *park, *drop;
-	/* $1 the outbox, $2 numbers int8[] in pawl.outbox_dead: back into the table, for pawlctl */
+	/*
+	 * $1 the outbox, $2 numbers int8[] in pawl.outbox_dead: back into the table, for pawlctl.
+	 * Gives how many were there, and how many the table took: if these differ, roll back
+	 */
 	const char *unpark;
 	const char *remain; /* of these: the seqs (ids) that are still to be published */
 	/*

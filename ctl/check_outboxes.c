@@ -112,12 +112,9 @@ check(struct checker *c, const struct config_outbox *o)
 		c->status = EX_CONFIG;
 	} else {
 		prepare(c, o, &table);
-		if (table.advice != NULL)
+		for (size_t i = 0; table.advice[i] != NULL; i++)
 			fprintf(stderr, "%s:%d: outboxes.%s: %s\n", o->file, o->line, o->name,
-			    table.advice);
-		if (table.bell_advice != NULL)
-			fprintf(stderr, "%s:%d: outboxes.%s: %s\n", o->file, o->line, o->name,
-			    table.bell_advice);
+			    table.advice[i]);
 	}
 	pg_result_free(&result);
 	outbox_table_release(&table);

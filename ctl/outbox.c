@@ -247,36 +247,67 @@ numbers(struct outbox_command *c)
 	return arena_printf(&c->arena, "{%s}", list);
 }
 
-/* Of what was put aside: $1 the outbox, $2 numbers. */
-static void
-change_dead(struct outbox_command *c, const struct config_outbox *o, const char *sql,
-    const char *done)
+/* Those that are named, or all. NULL: said what is wrong. */
+static const char *
+chosen(struct outbox_command *c, const struct config_outbox *o, size_t *count)
 {
-	const char *values[2] = { o->name, c->all ? NULL : numbers(c) };
+	const char *list = "{}";
 	struct pg_result *result;
-	size_t asked = c->operand_count - 1;
 
-	if (!c->all && values[1] == NULL)
+	*count = c->operand_count - 1;
+	if (!c->all)
+		return numbers(c);
+	result = outbox_command_query(c, o, "select array_agg(number)::text, count(*)::text"
+	    " from pawl.outbox_dead where outbox = $1", 1, &o->name);
+	if (result == NULL)
+		return NULL;
+	if (pg_value(result, 0, 0) != NULL)
+		list = arena_strdup(&c->arena, pg_value(result, 0, 0));
+	*count = strtoul(pg_value(result, 0, 1), NULL, 10);
+	pg_result_free(&result);
+	return list;
+}
+
+static void
+tell(struct outbox_command *c, size_t done, size_t asked, const char *what)
+{
+	printf("%zu %s\n", done, what);
+	if (done < asked)
+		outbox_command_fail(c, EX_DATAERR, "%zu of %zu are not there (any more)",
+		    asked - done, asked);
+}
+
+static bool
+run(struct outbox_command *c, const struct config_outbox *o, const char *sql)
+{
+	struct pg_result *result = outbox_command_query(c, o, sql, 0, NULL);
+	bool good = result != NULL;
+
+	pg_result_free(&result);
+	return good;
+}
+
+/* A trigger or a rule of the table may keep them out: then they stay where they are. */
+static void
+put_back(struct outbox_command *c, const struct config_outbox *o, const struct outbox_table *table)
+{
+	size_t asked, there, back;
+	const char *values[2] = { o->name, chosen(c, o, &asked) };
+	struct pg_result *result;
+
+	if (values[1] == NULL || !run(c, o, "begin"))
 		return;
-	if (c->all) {
-		result = outbox_command_query(c, o,
-		    "select array_agg(number)::text, count(*)::text from pawl.outbox_dead"
-		    " where outbox = $1", 1, values);
-		if (result == NULL)
-			return;
-		values[1] = pg_value(result, 0, 0) == NULL
-		    ? "{}" : arena_strdup(&c->arena, pg_value(result, 0, 0));
-		asked = strtoul(pg_value(result, 0, 1), NULL, 10);
-		pg_result_free(&result);
-	}
-	result = outbox_command_query(c, o, sql, 2, values);
+	result = outbox_command_query(c, o, table->unpark, 2, values);
 	if (result == NULL)
 		return;
-	printf("%lld %s\n", (long long)pg_affected(result), done);
-	if ((uint64_t)pg_affected(result) < asked)
-		outbox_command_fail(c, EX_DATAERR, "%lld of %zu are not there (any more)",
-		    (long long)asked - (long long)pg_affected(result), asked);
+	there = strtoul(pg_value(result, 0, 0), NULL, 10);
+	back = strtoul(pg_value(result, 0, 1), NULL, 10);
 	pg_result_free(&result);
+	if (back != there)
+		outbox_command_fail(c, EX_DATAERR, "table %s takes %zu of %zu: a trigger or rule"
+		    " keeps them out; nothing was changed", table->name, back, there);
+	else if (run(c, o, "commit"))
+		tell(c, back, asked, "put back");
 }
 
 static void
@@ -285,16 +316,27 @@ retry_dead(struct outbox_command *c, const struct config_outbox *o)
 	struct outbox_table table = OUTBOX_TABLE_INIT;
 
 	if (outbox_command_connect(c, o) && outbox_command_table(c, o, &table))
-		change_dead(c, o, table.unpark, "put back");
+		put_back(c, o, &table);
 	outbox_table_release(&table);
 }
 
 static void
 drop_dead(struct outbox_command *c, const struct config_outbox *o)
 {
-	if (outbox_command_connect(c, o))
-		change_dead(c, o, "delete from pawl.outbox_dead where outbox = $1"
-		    " and number = any($2::int8[])", "dropped");
+	size_t asked;
+	const char *values[2] = { o->name, NULL };
+	struct pg_result *result;
+
+	if (!outbox_command_connect(c, o))
+		return;
+	values[1] = chosen(c, o, &asked);
+	if (values[1] == NULL)
+		return;
+	result = outbox_command_query(c, o, "delete from pawl.outbox_dead where outbox = $1"
+	    " and number = any($2::int8[])", 2, values);
+	if (result != NULL)
+		tell(c, (size_t)pg_affected(result), asked, "dropped");
+	pg_result_free(&result);
 }
 
 static bool

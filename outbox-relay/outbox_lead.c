@@ -142,10 +142,8 @@ describe(const struct outbox *o)
 		    " order within an aggregate is that of %s as far as it can be seen, and reading"
 		    " gets slower while dead rows cannot be removed",
 		    o->table.key, o->table.name, o->table.key);
-	if (o->table.advice != NULL)
-		log_info("%s", o->table.advice);
-	if (o->table.bell_advice != NULL)
-		log_info("%s", o->table.bell_advice);
+	for (size_t i = 0; o->table.advice[i] != NULL; i++)
+		log_info("%s", o->table.advice[i]);
 }
 
 static void

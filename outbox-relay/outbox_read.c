@@ -210,18 +210,17 @@ pace_due(struct outbox *o)
 /* Ahead. */
 
 /*
- * The wait after a look that found nothing: it doubles, but not to more than a hundredth of the
- * silence, or HOLD_MS if that is longer. So an event that comes after a silence is late by one per
- * cent of it, and a table that was silent for long costs few looks.
+ * The wait after a look that found nothing. It grows with the silence: a quarter of it, but not
+ * more than a hundredth, or HOLD_MS if that is longer. So a look that came too early does not slow
+ * down the next one, an event after a silence is late by one per cent of it, and a table that was
+ * silent for long costs few looks.
  */
 static int64_t
 longer_wait(const struct outbox *o, struct clock_mono now)
 {
-	const struct outbox_reader *r = &o->reader;
-	int64_t most = clock_ms_between(r->last_found, now) / 100, wait = r->interval_ms * 2;
+	int64_t silence = clock_ms_between(o->reader.last_found, now), wait = silence / 4;
+	int64_t most = silence / 100 > HOLD_MS ? silence / 100 : HOLD_MS;
 
-	if (most < HOLD_MS)
-		most = HOLD_MS;
 	if (wait > most)
 		wait = most;
 	if (o->bell.asleep || wait > o->config->poll_max_ms)

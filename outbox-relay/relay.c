@@ -194,11 +194,13 @@ list_blocked(struct relay *relay)
 	for (size_t i = 0; i < relay->outbox_count; i++)
 		outbox_blocked_list(relay->outboxes[i], &text);
 	if (blocked_list_write(relay->config->run_dir, relay->config->name,
-	    (struct slice){ text.data, text.len }, error, sizeof(error)) == 0)
+	    (struct slice){ text.data, text.len }, error, sizeof(error)) == 0) {
 		log_recovered(&relay->list_complaint, "what waits is listed again");
-	else
+	} else {
 		log_complain(&relay->list_complaint, LOG_LEVEL_WARNING,
 		    "pawlctl outbox cannot list what waits: %s", error);
+		relay->outboxes[0]->blocked.changed = true;	/* tried again */
+	}
 	buf_release(&text);
 }
 

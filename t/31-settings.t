@@ -29,7 +29,7 @@ for my $set ('set local search_path to elsewhere', '/* x */ SET LOCAL search_pat
 	is($db->value("select string_agg(key, ' ' order by key) from effects"), "a$id c$id", 'the others are where they belong');
 	is($db->value('select key from elsewhere.effects'), "b$id", 'and so is the one that said so');
 }
-is(outcomes($driver->batch($slot, good('r1', [ sql => q(set local statement_timeout = '1ms') ]), Pawl::Slot::script('r2', [ sql => 'select pg_sleep(0.2)' ]))), 'done done',
+is(outcomes($driver->batch($slot, good('r1', [ sql => q(set local statement_timeout = '50ms') ]), Pawl::Slot::script('r2', [ sql => 'select pg_sleep(0.2)' ]))), 'done done',
     'a time limit of one message is none for the next');
 
 # What is acked is on disk, whatever happened to synchronous_commit.

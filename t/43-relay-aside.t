@@ -98,6 +98,18 @@ sub outbox
 	like(ctl($o, 'list', '--dead')->{out}, qr{ order/a\?\??\?b }, 'no control characters are printed');
 }
 
+# The aggregate goes on when a row is out, so that is on disk whatever the database's setting is.
+for my $policy ('park', 'drop') {
+	my $o = outbox(outbox => qq{unroutable = "$policy";});
+	$o->db->do('alter database ' . $o->db->name . ' set synchronous_commit = off; create table said (how text)');
+	$o->db->do(q{create function say() returns trigger language plpgsql as $$ begin insert into said values (current_setting('synchronous_commit')); return null; end $$});
+	$o->db->do('create constraint trigger say after delete on pawl.outbox deferrable initially deferred for each row execute function say()');
+	$o->emit('a', 1, type => 'bad');
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped});
+	$o->wait_empty($policy);
+	is_deeply([ $o->db->column('select how from said') ], ['on'], 'its commit is waited for');
+}
+
 # What is to be parked is mended meanwhile, by a delete and an insert of the same number. It was not published: it must not be deleted.
 {
 	my $o = outbox(outbox => 'unroutable = "park";');
@@ -172,12 +184,16 @@ sub outbox
 # Hold, listed; tried when told; dropped by hand.
 {
 	my $o = outbox(outbox => 'max_body = "100KiB";');
-	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped| waits[:,] |could not park});
+	my ($name) = $o->config(0) =~ m{([^/]+)\.conf$};
+	mkdir tmp_dir() . "/$name.relay.blocked.tmp" or die;
+	my $relay = $o->relay->allow_log(qr{pawl\.outbox_dead|was dropped| waits[:,] |could not park|cannot list});
 	my $bad = $o->emit('a', 1, type => 'bad');
 	$o->emit('a', 2, type => 'good');
 	my $large = $o->emit('b', 3, type => 'good', payload => '{"x": "' . 'y' x 200_000 . '"}');
 	$o->emit('b', 4, type => 'good');
 	my $alone = $o->emit(undef, 5, type => 'bad');
+	$relay->wait_log(qr/pawlctl outbox cannot list what waits: could not write/);
+	rmdir tmp_dir() . "/$name.relay.blocked.tmp" or die;
 	my $list;
 	wait_for { @{ $list = listed($o, '--blocked') } == 3 } 'what waits is listed';
 	my %by = map { $_->{event} => $_ } @$list;
@@ -269,6 +285,30 @@ for my $case (
 	$relay = $o->relay;
 	wait_for { $o->count == 1 } "$name: published";
 	is(bodies($o)->[0], $name eq 'bytes' ? "\x00\xff\x5c\x22" : $db->value("select ($payload)::text"), "$name: byte for byte");
+}
+
+# A database in which a text may be anything: told.
+{
+	my $name = 'ascii_' . $$;
+	postgres()->db('postgres')->do("create database $name encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'");
+	my $db = postgres()->db($name);
+	$db->do('create table events (seq bigint generated always as identity primary key, type text, payload text)');
+	my $run = run_program('pawlctl', 'check', '-c', outbox(db => $db, outbox => 'table = "events";')->config(0));
+	is($run->{status}, 0, 'SQL_ASCII: no error');
+	like($run->{err}, qr/outboxes\.orders: the database has the encoding SQL_ASCII: a row of public\.events that is no UTF-8 stops this outbox/, 'but told');
+	postgres()->db('postgres')->do("drop database $name");
+}
+
+# A table that takes nothing back loses nothing.
+{
+	my $o = outbox();
+	$o->db->do(q{insert into pawl.outbox_dead (outbox, event, reason, text, original) select 'orders', i, 'x', 'y', json_build_object('type', 'T' || i, 'id', gen_random_uuid(), 'created_at', now()) from generate_series(1, 2) i;
+		create function keep_out() returns trigger language plpgsql as 'begin return case when new.type = ''T1'' then new end; end';
+		create trigger keep_out before insert on pawl.outbox for each row execute function keep_out()});
+	my $run = ctl($o, 'retry', '--dead', '--all', 'orders');
+	is("$run->{status} $run->{out}", '65 ', 'a trigger keeps one of two out: 65');
+	like($run->{err}, qr/table pawl\.outbox takes 1 of 2: a trigger or rule keeps them out; nothing was changed/, 'and said');
+	is(scalar dead($o) . ' ' . $o->left, '2 0', 'all are where they were');
 }
 
 # Without the table to park into: said before anything is lost.

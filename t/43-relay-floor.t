@@ -87,7 +87,7 @@ lead();
 go_through(100);
 event($_, $writer{$_}) for keys %writer;
 go_through(10000);
-$writer{prepared}->query(q(prepare transaction 'long'));
+$writer{prepared}->query("prepare transaction 'long$$'");
 short_ones() for 1 .. 2;
 $first = cost(sub { });
 note(sprintf('blocks of a look: %.1f when %d rows were dead behind rows of open transactions', $first, $n));
@@ -98,7 +98,7 @@ event($_, $writer{$_}) for qw(plain sub back);
 go_through(1000);
 event($_, $writer{$_}) for qw(plain sub back);
 # What is behind them in their aggregates comes at the same moment.
-for ([ plain => 'commit' ], [ sub => 'commit' ], [ prepared => q(commit prepared 'long') ], [ back => 'rollback' ]) {
+for ([ plain => 'commit' ], [ sub => 'commit' ], [ prepared => "commit prepared 'long$$'" ], [ back => 'rollback' ]) {
 	my ($name, $end) = @$_;
 	$events{back} = 0 if $name eq 'back';
 	$writer{$name}->query("$end; " . Pawl::Outbox::emit_sql($name, ++$events{$name}, type => 'long'));
