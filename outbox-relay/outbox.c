@@ -98,7 +98,7 @@ outbox_is_empty(const struct outbox *o)
 	    o->reader.found_all && o->rows == 0 &&
 	    o->settling.confirmed.count == 0 && o->settling.deleting.count == 0 &&
 	    o->blocked.aggregates == 0 && o->blocked.again.count == 0 && o->lagging.count == 0 &&
-	    o->reader.swept.count == 0;
+	    o->reader.swept.count == 0 && o->reader.catching_up.count == 0;
 }
 
 size_t

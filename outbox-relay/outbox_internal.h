@@ -84,7 +84,7 @@ struct outbox_reader {
 	size_t reserved_bytes;		/* for its answer, and the rows that come of it */
 	int64_t interval_ms;
 	struct clock_mono next;		/* when to look ahead again */
-	struct clock_mono last_found;	/* a look ahead found something; 0: none did yet */
+	struct clock_mono last_found;	/* a look ahead found something */
 	bool found_nothing;		/* the last look ahead */
 	bool found_all;			/* and it asked for due rows */
 	bool look;			/* a glance has seen something, or there was none */

@@ -40,6 +40,7 @@ enum {
 	DUE_QUICK_MS = 10,
 	SLOW_MS = 300,		/* a read that takes longer: smaller ones, for the lease's sake */
 	QUICK_MS = 100,		/* shorter: larger ones */
+	START_SILENCE_MS = 25000,
 	FAILED_MS = 1000,
 	HOLD_MS = 25		/* the wait between looks in the first seconds of a silence */
 };
@@ -599,6 +600,7 @@ outbox_read_start(struct outbox *o)
 	r->row_bytes = ROW_BYTES_FIRST;
 	r->read_bytes = OUTBOX_READ_BYTES;
 	r->interval_ms = o->config->poll_min_ms;
-	r->last_found = (struct clock_mono){ 0 };
+	/* As if it had been silent for so long that looks are rare; but the second one is soon. */
+	r->last_found = clock_mono_after_ms(clock_mono_now(), -START_SILENCE_MS);
 	r->next = clock_mono_now();
 }

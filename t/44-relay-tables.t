@@ -85,6 +85,15 @@ my %log;	# the allowed complaints
 	my @messages = drained($o, 'five columns');
 	is(scalar @messages, 500, 'all events');
 	is_deeply([ order_errors(@messages) ], [], 'in the order of ids, which are those of time');
+
+	# The same when a look takes longer than it takes to publish and delete what is in memory: it is not empty while aggregates are read again.
+	$db->do(q(create type public.slow as enum ('order');
+		create function public.slow_text(slow) returns text language plpgsql as $$ begin perform pg_sleep(0.001); return 'order'; end $$;
+		create cast (slow as text) with function public.slow_text(slow);
+		alter table public.five alter column aggregatetype type slow using aggregatetype::slow;
+		insert into public.five select ('00000000-0000-7000-8000-' || lpad(i::text, 12, '0'))::uuid, 'order', 'a' || i % 3, 'T', jsonb_build_object('n', i, 'a', 'a' || i % 3) from generate_series(1, 500) i));
+	@messages = drained($o, 'five columns, slow ones');
+	is(scalar @messages, 500, 'all events, again');
 }
 
 # Partitioned by its number; an integer that is smaller; in the order of another column that is a number.

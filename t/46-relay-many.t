@@ -3,7 +3,7 @@
 # through, and what is quiet costs little.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test; use Pawl::Outbox;
 use IO::Socket::INET ();
-use List::Util qw(max);
+use List::Util qw(max sum);
 use POSIX ();
 use Time::HiRes qw(time);
 
@@ -123,10 +123,11 @@ $from = time;
 pause_for(4);
 my @after = commits();
 my $seconds = time - $from;
-my $most = max(map { $after[$_] - $before[$_] } 0 .. $#before) / $seconds;
+# All are alike. The mean, because autovacuum visits one or the other meanwhile, and a session's count is up to a second late.
+my $mean = (sum(@after) - sum(@before)) / @before / $seconds;
 $cpu = (cpu() - $cpu) / $seconds / $databases;
-note(sprintf('%.1f queries/s, %.3f %% of a core for each database', $most, $cpu * 100));
-cmp_ok($most, '<=', 6, 'a database with four quiet outboxes sees few queries');
+note(sprintf('%.1f queries/s, %.3f %% of a core for each database', $mean, $cpu * 100));
+cmp_ok($mean, '<=', 6, 'a database with four quiet outboxes sees few queries');
 SKIP: {
 	skip('not by itself', 1) if $heavy;
 	cmp_ok($cpu, '<=', 0.005, 'and takes little of a core');
