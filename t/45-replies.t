@@ -110,9 +110,9 @@ $amqp->publish(routing_key => 'ask', type => 'One', body => '{"id": "c2"}', repl
 $amqp->confirm;
 wait_for { $vhost->count('answers') > 100 } 'answers flow';
 $worker->stop;
-my $left = $vhost->count('ask');
-cmp_ok($left, '<', $questions, 'some questions are done');
 my %answered = map { $_->{correlation_id} => 1 } $vhost->drain('answers');
-is(scalar(keys %answered), $questions - $left, 'and each that is done was answered');
+cmp_ok(scalar(keys %answered), '>', 100, 'some questions are done');
+# A quorum queue counts the last acknowledgements a moment after the connection was closed.
+wait_for { $vhost->count('ask') == $questions - keys %answered } 'and each that is done was answered, no other';
 
 done_testing;
