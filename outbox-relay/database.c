@@ -57,6 +57,7 @@ struct database {
 	struct database_user *users;
 	struct request *requests;	/* a ring; first is the oldest that is not answered */
 	size_t first, count, cap;
+	bool sending;			/* since the last flush: the socket is not watched */
 	database_tried_fn *tried;
 	void *tried_arg;
 	const char *more_columns;
@@ -166,8 +167,8 @@ set_state(struct database *db, enum database_state state)
 }
 
 /*
- * The socket may be closed by any call that reads, so it leaves the loop before and comes back
- * after.
+ * The socket may be closed by any call that reads, and one that sends reads when it fails. So it
+ * leaves the loop before, and comes back after.
  */
 static void
 pause_watch(struct database *db)
@@ -220,6 +221,7 @@ lost(struct database *db, const char *why)
 	pg_close(db->pg);
 	resume_watch(db);
 	drop_requests(db);
+	db->sending = false;
 	db->leaders = 0;
 	set_state(db, DATABASE_DOWN);
 	loop_timer_set_ms(&db->timer, backoff_next_ms(&db->backoff));
@@ -258,6 +260,13 @@ database_free(struct database **dbp)
 /* Requests. */
 
 static void
+begin_sending(struct database *db)
+{
+	pause_watch(db);
+	db->sending = true;
+}
+
+static void
 queue(struct database *db, database_fn *fn, void *arg, int sent)
 {
 	/*
@@ -286,12 +295,14 @@ void
 database_query(struct database *db, database_fn *fn, void *arg, const char *sql, int n,
     const char *const *values)
 {
+	begin_sending(db);
 	queue(db, fn, arg, pg_send_query(db->pg, sql, n, values));
 }
 
 void
 database_prepare(struct database *db, database_fn *fn, void *arg, const char *name, const char *sql)
 {
+	begin_sending(db);
 	queue(db, fn, arg, pg_send_prepare(db->pg, name, sql));
 }
 
@@ -299,17 +310,20 @@ void
 database_execute(struct database *db, database_fn *fn, void *arg, const char *name, int n,
     const char *const *values)
 {
+	begin_sending(db);
 	queue(db, fn, arg, pg_send_prepared(db->pg, name, n, values));
 }
 
 void
 database_flush(struct database *db)
 {
-	if (db->count == 0)
+	if (!db->sending)
 		return;
+	db->sending = false;
 	pg_flush(db->pg);
-	if (db->watch != NULL)
-		loop_watch_events(db->watch, pg_events(db->pg));
+	resume_watch(db);
+	if (db->watch == NULL)
+		loop_timer_set_ms(&db->timer, 0);
 }
 
 /* The unit of the oldest request is over. */

@@ -49,6 +49,24 @@ for my $point (qw(relay.before_publish@150 relay.after_confirm@150 relay.before_
 	$_->stop for $first, $second;
 }
 
+# The session is ended while the relay is about to send several statements: one of them finds the socket closed. A lost session, and no more.
+{
+	my $db = migrated_db();
+	$db->do("create table public.$_ (like pawl.outbox including all); insert into public.$_ (type) values ('T')") for qw(waits1 waits2);
+	my $several = Pawl::Outbox->new(db => $db, vhost => $o->vhost, outboxes => 'orders: { exchange = "events"; };'
+	    . join('', map { qq($_: { table = "public.$_"; exchange = "none"; poll_max = "5ms"; };) } qw(waits1 waits2)));
+	my $relay = $several->relay({ name => 'send', env => { PAWL_FAULT => 'relay.after_confirm:stop' } })->allow_log(qr/lost the database session| waits, /);
+	$relay->wait_log(qr/outbox=$_ .* waits, /) for qw(waits1 waits2);
+	$several->emit('a', 1);
+	wait_for { read_file('/proc/' . $relay->pid . '/stat') =~ /\) T / } 'the relay is stopped before it sends';
+	my $end = q(select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like 'pawl-relay%' and datname = current_database());
+	wait_for { $db->value($end) == 0 } 'its session is ended';
+	$relay->signal('CONT');
+	$several->wait_empty('it goes on in another session', 60);
+	$several->take;
+	$relay->stop;
+}
+
 # Stopped in the middle of issuing: when it goes on, the one message that it was about to send is the last one.
 {
 	my $from = $n + 1;
