@@ -89,9 +89,9 @@ event($_, $writer{$_}) for keys %writer;
 go_through(10000);
 $writer{prepared}->query("prepare transaction 'long$$'");
 short_ones() for 1 .. 2;
-$first = cost(sub { });
+# What is passed is set aside after a second.
+wait_for { ($first = cost(sub { })) < 200 } 'a look does not walk over them', 60;
 note(sprintf('blocks of a look: %.1f when %d rows were dead behind rows of open transactions', $first, $n));
-cmp_ok($first, '<', 200, 'a look does not walk over them');
 $last = cost(sub { go_through(10) for 1 .. 20 });
 cmp_ok($last, '<', 400, sprintf('nor while events come (%.1f)', $last));
 event($_, $writer{$_}) for qw(plain sub back);
