@@ -56,7 +56,7 @@ for my $point (qw(relay.before_publish@150 relay.after_confirm@150 relay.before_
 	my $several = Pawl::Outbox->new(db => $db, vhost => $o->vhost, outboxes => 'orders: { exchange = "events"; };'
 	    . join('', map { qq($_: { table = "public.$_"; exchange = "none"; poll_max = "5ms"; };) } qw(waits1 waits2)));
 	my $relay = $several->relay({ name => 'send', env => { PAWL_FAULT => 'relay.after_confirm:stop' } })->allow_log(qr/lost the database session| waits, /);
-	$relay->wait_log(qr/outbox=$_ .* waits, /) for qw(waits1 waits2);
+	wait_for { my $log = $relay->log; !grep { $log !~ /outbox=$_ .* waits, / } qw(waits1 waits2) } 'two events wait';
 	$several->emit('a', 1);
 	wait_for { read_file('/proc/' . $relay->pid . '/stat') =~ /\) T / } 'the relay is stopped before it sends';
 	my $end = q(select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like 'pawl-relay%' and datname = current_database());
