@@ -672,19 +672,28 @@ amqp_conn_pause(struct amqp_conn *conn, bool paused)
 		loop_timer_set_ms(&conn->again, 0);
 }
 
-/* Sends a close and waits for its answer. What else comes is read and dropped: 'room for all of
- * it' is not a thing to have at the end. */
-static bool
-close_and_wait(struct amqp_conn *conn, unsigned channel, amqp_method_number_t close,
-    amqp_method_number_t close_ok, struct clock_mono deadline)
+/* Blocking: for the end, when the loop has nothing more to say. */
+
+bool
+amqp_conn_wait_writable(struct amqp_conn *conn, struct clock_mono deadline)
 {
-	amqp_connection_close_t method = { 200, amqp_cstring_bytes("bye"), 0, 0 };
+	struct pollfd writable = { .fd = conn->fd, .events = POLLOUT };
+	int64_t left_ms = clock_ms_between(clock_mono_now(), deadline);
+
+	return conn->state == CONN_UP && poll(&writable, 1, left_ms > 0 ? (int)left_ms : 0) == 1 &&
+	    !conn_is_silent(conn);
+}
+
+/* What else comes is read and dropped: 'room for all of it' is not a thing to have at the end. */
+bool
+amqp_conn_ask(struct amqp_conn *conn, unsigned channel, amqp_method_number_t method, void *decoded,
+    amqp_method_number_t answer, struct clock_mono deadline)
+{
 	amqp_frame_t frame;
 	int64_t left_ms;
 
-	_Static_assert(sizeof(amqp_connection_close_t) == sizeof(amqp_channel_close_t),
-	    "the two closes have the same fields");
-	if (amqp_send_method(conn->library, (amqp_channel_t)channel, close, &method) !=
+	if (!amqp_conn_wait_writable(conn, deadline) ||
+	    amqp_send_method(conn->library, (amqp_channel_t)channel, method, decoded) !=
 	    AMQP_STATUS_OK)
 		return false;
 	while ((left_ms = clock_ms_between(clock_mono_now(), deadline)) > 0) {
@@ -692,26 +701,26 @@ close_and_wait(struct amqp_conn *conn, unsigned channel, amqp_method_number_t cl
 
 		if (amqp_simple_wait_frame_noblock(conn->library, &frame, &left) != AMQP_STATUS_OK)
 			return false;
-		if (frame.frame_type == AMQP_FRAME_METHOD && frame.channel == channel &&
-		    frame.payload.method.id == close_ok)
-			return true;
+		if (frame.frame_type == AMQP_FRAME_METHOD && frame.channel == channel) {
+			if (frame.payload.method.id == answer)
+				return true;
+			if (frame.payload.method.id == AMQP_CHANNEL_CLOSE_METHOD)
+				return false;	/* there will be no answer */
+		}
 		amqp_conn_release(conn, frame.channel);
 	}
 	return false;
 }
 
 void
-amqp_conn_close(struct amqp_conn *conn, unsigned channel, int64_t timeout_ms)
+amqp_conn_close(struct amqp_conn *conn, unsigned channel, struct clock_mono deadline)
 {
-	struct clock_mono deadline = clock_mono_after_ms(clock_mono_now(), timeout_ms);
-	struct pollfd writable = { .fd = conn->fd, .events = POLLOUT };
+	amqp_channel_close_t channel_close = { 200, amqp_cstring_bytes("bye"), 0, 0 };
+	amqp_connection_close_t connection_close = { 200, amqp_cstring_bytes("bye"), 0, 0 };
 
-	if (conn->state != CONN_UP || poll(&writable, 1, (int)timeout_ms) != 1 ||
-	    conn_is_silent(conn))
-		return;
-	if (close_and_wait(conn, channel, AMQP_CHANNEL_CLOSE_METHOD, AMQP_CHANNEL_CLOSE_OK_METHOD,
-	    deadline))
-		(void)close_and_wait(conn, 0, AMQP_CONNECTION_CLOSE_METHOD,
+	if (amqp_conn_ask(conn, channel, AMQP_CHANNEL_CLOSE_METHOD, &channel_close,
+	    AMQP_CHANNEL_CLOSE_OK_METHOD, deadline))
+		(void)amqp_conn_ask(conn, 0, AMQP_CONNECTION_CLOSE_METHOD, &connection_close,
 		    AMQP_CONNECTION_CLOSE_OK_METHOD, deadline);
 }
 

@@ -153,7 +153,11 @@ void	amqp_conn_want_room(struct amqp_conn *) ATTR_NONNULL;
 void	amqp_conn_release(struct amqp_conn *, unsigned channel) ATTR_NONNULL;
 /* Reads nothing; heartbeats go on */
 void	amqp_conn_pause(struct amqp_conn *, bool) ATTR_NONNULL;
-/* Closes channel and connection in order, reading and dropping what still comes, for at most
- * timeout_ms. */
-void	amqp_conn_close(struct amqp_conn *, unsigned channel, int64_t timeout_ms) ATTR_NONNULL;
+/* Blocking, for an orderly end: what comes meanwhile is read and dropped. */
+bool	amqp_conn_wait_writable(struct amqp_conn *, struct clock_mono deadline) ATTR_NONNULL;
+/* Sends a method and waits for its answer; false: there is none in time, or never will be. */
+bool	amqp_conn_ask(struct amqp_conn *, unsigned channel, amqp_method_number_t, void *decoded,
+    amqp_method_number_t answer, struct clock_mono deadline) ATTR_NONNULL;
+void	amqp_conn_close(struct amqp_conn *, unsigned channel,
+    struct clock_mono deadline) ATTR_NONNULL;
 #endif

@@ -593,17 +593,56 @@ amqp_consumer_free(struct amqp_consumer **consumer_p)
 	amqp_conn_free(&consumer->conn);
 }
 
+static bool
+send_waiting(struct amqp_consumer *consumer, struct clock_mono deadline)
+{
+	while (consumer->waiting.len > 0 && amqp_conn_wait_writable(consumer->conn, deadline))
+		consumer_writable(consumer);
+	return consumer->waiting.len == 0;
+}
+
+/*
+ * While 32 commands of a channel are under way to a quorum queue, the channel keeps back what comes
+ * after them, and what it still keeps back when it is closed is lost: messages whose acks were sent
+ * would come again (rabbit_fifo_client.erl, SOFT_LIMIT and close()). Consume and cancel are the
+ * commands for which it waits: behind their answers nothing is kept back. A message that comes with
+ * them is given back.
+ */
+static bool
+settlements_applied(struct amqp_consumer *consumer, struct clock_mono deadline)
+{
+	amqp_basic_qos_t qos = { .prefetch_count = 1 };
+	amqp_basic_consume_t consume = { .arguments = amqp_empty_table };
+	amqp_basic_cancel_t cancel = { .nowait = 0 };
+	amqp_basic_nack_t nack_all = { .delivery_tag = 0, .multiple = 1, .requeue = 1 };
+	char tag[TAG_SIZE];
+
+	if (consumer->state != CONSUMER_CANCELLED)
+		return true;
+	consumer->resumed++;
+	make_tag(consumer, consumer->generation, tag, sizeof(tag));
+	consume.queue = text_bytes(consumer->options.queue);
+	consume.consumer_tag = cancel.consumer_tag = text_bytes(tag);
+	return amqp_conn_ask(consumer->conn, CHANNEL, AMQP_BASIC_QOS_METHOD, &qos,
+		   AMQP_BASIC_QOS_OK_METHOD, deadline) &&
+	    amqp_conn_ask(consumer->conn, CHANNEL, AMQP_BASIC_CONSUME_METHOD, &consume,
+		AMQP_BASIC_CONSUME_OK_METHOD, deadline) &&
+	    amqp_conn_ask(consumer->conn, CHANNEL, AMQP_BASIC_CANCEL_METHOD, &cancel,
+		AMQP_BASIC_CANCEL_OK_METHOD, deadline) &&
+	    amqp_conn_send(consumer->conn, CHANNEL, AMQP_BASIC_NACK_METHOD, &nack_all);
+}
+
 void
 amqp_consumer_close(struct amqp_consumer **consumer_p, int64_t timeout_ms)
 {
 	struct amqp_consumer *consumer = *consumer_p;
+	struct clock_mono deadline = clock_mono_after_ms(clock_mono_now(), timeout_ms);
 
 	if (consumer == NULL)
 		return;
-	if (consumer->state != CONSUMER_DOWN) {
-		consumer_writable(consumer);
-		amqp_conn_close(consumer->conn, CHANNEL, timeout_ms);
-	}
+	if (consumer->state != CONSUMER_DOWN && send_waiting(consumer, deadline) &&
+	    settlements_applied(consumer, deadline))
+		amqp_conn_close(consumer->conn, CHANNEL, deadline);
 	amqp_consumer_free(consumer_p);
 }
 
