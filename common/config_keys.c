@@ -184,7 +184,7 @@ const struct config_key config_keys[] = {
 	{ "queues.*.order", KEY_WORD, .fallback = "none", .words = "none", .later = "aggregate strict", IN(config_queue, order),
 	    .manual = "what waits behind a message that failed: \"none\", nothing" },
 	{ "queues.*.declare", KEY_BOOL, .fallback = "true", IN(config_queue, declare),
-	    .manual = "whether queue, dead letter queue, exchanges and bindings are declared; false for a queue that others own" },
+	    .manual = "whether queue, dead letter queue, exchanges and bindings are declared; false for a queue that others own, or that exists with other arguments (the error lists those of Pawl)" },
 	{ "queues.*.bind", KEY_GROUP_LIST, KEY_QUEUE_ONLY, LIST(config_queue, binds, bind_count), .size = sizeof(struct config_bind), .max = 1000,
 	    .shown = "none", .manual = "bindings of the queue, and their exchanges: a list of groups" },
 	{ "queues.*.bind.[].exchange", KEY_TEXT, KEY_REQUIRED | KEY_EMPTY, .max = SHORT_MAX, IN(config_bind, exchange), .check = check_exchange_name,

@@ -74,28 +74,36 @@ copy_name(char to[STATS_NAME_MAX], const char *from)
 }
 
 /*
- * A record lock: of this process alone, where flock() would live on in a runner that outlives its
- * master. Where there can be no file, there are no statistics either, and stats_create() says why.
+ * A record lock: it ends with this process, however that ends, where flock() would live on in a
+ * runner that outlives its master. Where there can be no file or no lock, there are no statistics
+ * either, and stats_create() says why, or nothing shows who else is there.
  */
 int
 stats_lock(const char *run_dir, const char *program, const char *name, char *error, size_t error_size)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	char path[4096], file[sizeof(path) + 8];
+	char path[4096], file[sizeof(path) + 8], who[32] = "another process";
 	int fd;
 
 	if (make_path(path, sizeof(path), run_dir, program, name, error, error_size) < 0)
 		return 0;
 	snprintf(file, sizeof(file), "%s.lock", path);
 	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0 || fcntl(fd, F_SETLK, &lock) == 0)
+	if (fd < 0)
 		return 0;
-	if (fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
-		lock.l_pid = 0;
+	if (fcntl(fd, F_SETLK, &lock) == 0)
+		return 0;		/* fd stays open: to close it would be to unlock */
+	if (errno != EACCES && errno != EAGAIN) {
+		close(fd);
+		return 0;
+	}
+	/* Of a process in another container the number is not known here. */
+	if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
+		snprintf(who, sizeof(who), "process %ld", (long)lock.l_pid);
 	close(fd);
-	snprintf(error, error_size, "process %ld is pawl-%s \"%s\" already, with run_dir \"%s\": stop it, or "
-	    "give this one another name or run_dir (their statistics would be mixed up)",
-	    (long)lock.l_pid, program, name, run_dir);
+	snprintf(error, error_size, "%s is pawl-%s \"%s\" already, with run_dir \"%s\" (it has locked "
+	    "\"%s\"): stop it, or give this one another name or run_dir, else their statistics would "
+	    "be mixed up", who, program, name, run_dir, file);
 	return -1;
 }
 

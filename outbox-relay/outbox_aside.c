@@ -94,7 +94,7 @@ settle(struct outbox *o, const struct aside *item, const struct seq_list *gone)
 	struct row *row = item->row;
 
 	if (!seq_list_has(gone, row->seq)) {
-		outbox_hold(o, row, item->why);
+		outbox_hold(o, row, item->reason, item->why);
 		return;
 	}
 	say(o, item);

@@ -309,8 +309,9 @@ leave_former(struct outbox *o, struct aggregate *aggregate)
 	release_all(o, former);
 }
 
+/* kept: it was to be put aside and stays in the table. That was said, and concerns nobody else. */
 static void
-wait(struct outbox *o, struct row *row, enum block_reason reason, const char *why, bool told)
+wait(struct outbox *o, struct row *row, enum block_reason reason, const char *why, bool kept)
 {
 	struct aggregate *aggregate = row->aggregate;
 	struct slice exchange, routing_key;
@@ -323,7 +324,7 @@ wait(struct outbox *o, struct row *row, enum block_reason reason, const char *wh
 	}
 	assert(aggregate->head == row);
 	former = aggregate->blockage;
-	if (outbox_route(o, row, &exchange, &routing_key))
+	if (!kept && outbox_route(o, row, &exchange, &routing_key))
 		make_key(&key, reason, exchange, routing_key);
 	if (key.len > 0)
 		b = table_get(&o->blocked.routes, key.data, key.len);
@@ -333,7 +334,7 @@ wait(struct outbox *o, struct row *row, enum block_reason reason, const char *wh
 		if (former != NULL)
 			leave_former(o, aggregate);
 		if (b == NULL) {
-			if (!told)
+			if (!kept)
 				complain(o, row, reason, why);
 			b = blockage_new(o, reason, &key, why);
 			b->tried = clock_mono_now();
@@ -379,9 +380,9 @@ outbox_block(struct outbox *o, struct row **rowp, enum block_reason reason, stru
 }
 
 void
-outbox_hold(struct outbox *o, struct row *row, const char *why)
+outbox_hold(struct outbox *o, struct row *row, enum block_reason reason, const char *why)
 {
-	wait(o, row, BLOCK_REFUSED, why, true);
+	wait(o, row, reason, why, true);
 }
 
 void

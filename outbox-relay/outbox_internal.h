@@ -487,7 +487,7 @@ void	outbox_blocked_list(struct outbox *, struct buf *) ATTR_NONNULL;
 void	outbox_block(struct outbox *, struct row **, enum block_reason,
     struct slice text) ATTR_NONNULL;
 /* The same of a row that will not be published and could not be put aside. */
-void	outbox_hold(struct outbox *, struct row *, const char *why) ATTR_NONNULL;
+void	outbox_hold(struct outbox *, struct row *, enum block_reason, const char *why) ATTR_NONNULL;
 bool	outbox_exchange_is_missing(const struct outbox *, struct slice exchange) ATTR_NONNULL;
 /* A row was confirmed that nothing blocked: what waits for its route is tried soon. */
 void	outbox_route_works(struct outbox *, const struct row *) ATTR_NONNULL;

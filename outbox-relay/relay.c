@@ -357,7 +357,7 @@ refuse(void *arg, const char *error)
 static void
 start_stats(struct relay *relay, size_t pages)
 {
-	char error[512];
+	char error[1024];
 
 	if (stats_lock(relay->config->run_dir, "relay", relay->config->name, error, sizeof(error)) != 0)
 		log_fatal(EX_CONFIG, "%s", error);

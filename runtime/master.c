@@ -277,7 +277,7 @@ on_signal(void *arg, int number)
 static struct stats_file *
 make_stats(const struct config *c)
 {
-	char error[512];
+	char error[1024];
 	struct stats_file *stats;
 
 	if (stats_lock(c->run_dir, "worker", c->name, error, sizeof(error)) != 0)

@@ -265,6 +265,7 @@ ask(void *arg, struct slot_effect *query)
 	bool others = is_ahead_of_sent(r);
 	const struct pawl_rows *rows;
 
+	slot_ask_check_process(&r->ask);
 	if (others)
 		set_desk(r, DESK_DATABASE, before_ns);
 	rows = answer(r, query);

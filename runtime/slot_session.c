@@ -4,7 +4,10 @@
 #include "runtime/slot_session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/schema.h"
 #include "util/arena.h"
@@ -65,6 +68,16 @@ slot_session_is_up(const struct slot_session *s)
 	enum pg_state state = pg_state(s->pg);
 
 	return state == PG_READY || state == PG_BUSY;
+}
+
+bool
+slot_session_has_socket(const struct slot_session *s)
+{
+	struct stat st;
+
+	if (!slot_session_is_up(s))
+		return true;
+	return fstat(pg_fd(s->pg), &st) == 0 && st.st_ino == s->socket;
 }
 
 void
@@ -264,10 +277,26 @@ wait_for_either(const struct slot_session *s, int wake_fd, int64_t left_ms)
 	return p[1].revents != 0;
 }
 
+/* Of those a handler may have closed one. Were the socket there next, the database would get what is printed. */
+static void
+occupy_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
 enum slot_session_status
 slot_session_open(struct slot_session *s, int wake_fd, int64_t patience_ms, struct pg_error *error)
 {
+	struct stat st;
+
 	if (pg_state(s->pg) == PG_DOWN) {
+		occupy_standard_fds();
 		s->open_transaction = false;
 		s->connect_deadline = clock_mono_after_ms(clock_mono_now(), patience_ms);
 		if (pg_connect_start(s->pg, error) != 0)
@@ -292,5 +321,6 @@ slot_session_open(struct slot_session *s, int wake_fd, int64_t patience_ms, stru
 		slot_session_close(s);
 		return SESSION_FAILED;
 	}
+	s->socket = fstat(pg_fd(s->pg), &st) == 0 ? st.st_ino : 0;
 	return SESSION_UP;
 }

@@ -8,6 +8,7 @@
  */
 #ifndef PAWL_RUNTIME_SLOT_SESSION_H
 #define PAWL_RUNTIME_SLOT_SESSION_H
+#include <sys/types.h>
 #include "common/slot_setup.h"
 #include "util/clock.h"
 #include "util/pg.h"
@@ -20,6 +21,7 @@ struct slot_session {
 	bool pooled;			/* a pooler is between: each transaction looks at the backend's pid */
 	bool checks_schema;		/* the schema pawl is needed */
 	bool open_transaction;		/* of a failed attempt: roll back before anything else */
+	ino_t socket;			/* what pg's descriptor is, once the session is up */
 	struct clock_mono connect_deadline;
 };
 
@@ -30,6 +32,8 @@ enum slot_session_status { SESSION_UP, SESSION_FAILED, SESSION_WOKEN };
  * go on. SESSION_FAILED: error says why. */
 enum slot_session_status slot_session_open(struct slot_session *, int wake_fd, int64_t patience_ms, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
 bool	slot_session_is_up(const struct slot_session *) ATTR_NONNULL;
+/* false: the session is up, and somebody else has closed its socket. */
+bool	slot_session_has_socket(const struct slot_session *) ATTR_MUST_CHECK ATTR_NONNULL;
 void	slot_session_close(struct slot_session *) ATTR_NONNULL;
 /* The next answer, waiting for it. Never PG_NOTHING. */
 enum pg_answer slot_session_next(struct slot_session *, struct pg_result **, struct pg_error *) ATTR_NONNULL;

@@ -8,6 +8,7 @@
 #include "runtime/slot_alone.h"
 #include "runtime/slot_attempt.h"
 #include "runtime/slot_crash.h"
+#include "runtime/slot_session.h"
 
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -182,6 +183,14 @@ check_process(const struct slot *s)
 		slot_crash_end("the handler closed its slot's socket to the runner");
 }
 
+/* Nor without the database's socket: that would look like a database that fails, with nobody to blame. */
+static void
+check_session(const struct slot *s)
+{
+	if (!slot_session_has_socket(&s->session))
+		slot_crash_end("the handler closed its slot's socket to the database");
+}
+
 static void
 call_handler(struct slot *s, const struct slot_handler *handler, struct slot_message *m)
 {
@@ -204,6 +213,7 @@ slot_work_call(struct slot *s, const struct slot_batch *b, struct slot_message *
 	desk_message(s->desk, (size_t)(m - b->messages), before);
 	desk_phase(s->desk, DESK_HANDLING, before);
 	call_handler(s, &s->handlers.list[m->in->handler], m);
+	check_session(s);
 	after = clock_mono_now();
 	desk_phase(s->desk, DESK_DATABASE, after);
 	m->handle_us = (uint32_t)((after.ns - before.ns) / 1000);
@@ -320,6 +330,7 @@ handle_messages(struct slot *s, struct slot_batch *b, struct pg_error *error)
 		before = after;
 	}
 	desk_phase(s->desk, DESK_DATABASE, before);
+	check_session(s);	/* once for all: whose handler it was shows when they are alone */
 	return 0;
 }
 

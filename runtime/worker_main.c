@@ -111,7 +111,7 @@ run_alone(const struct worker *w, struct config *config)
 	};
 	struct stats_page *uncounted = NULL;
 	struct stats_file *stats;
-	char *name, error[512];
+	char *name, error[1024];
 	int code;
 
 	if (queue == NULL) {
@@ -122,6 +122,8 @@ run_alone(const struct worker *w, struct config *config)
 	if (code != EX_OK)
 		return code;
 	name = xasprintf("%s.%s", config->name, queue->name);
+	if (stats_lock(config->run_dir, "worker", name, error, sizeof(error)) != 0)
+		log_fatal(EX_CONFIG, "%s", error);
 	stats = stats_create(config->run_dir, "worker", name, 1, error, sizeof(error));
 	free(name);
 	if (stats != NULL)

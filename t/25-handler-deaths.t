@@ -41,6 +41,7 @@ my %how = (
 	Hang => [ 'timeout', qr/did not return within 1000 ms.*: stopped; #0 .*; #\d+ misbehave\.so\+0x/ ],
 	DeafHang => [ 'timeout', qr/did not return within 1000 ms/ ],
 	CloseAll => [ 'crashed', qr/exited with 70 while handler .*: the handler closed its slot's socket/ ],
+	CloseDb => [ 'crashed', qr/exited with 70 while this message .*: the handler closed its slot's socket to the database/ ],
 	ForkDie => [ 'crashed', qr/exited with 5/ ],
 	# No harm: all 200 have their effect.
 	OwnSegv => [ 'crashed', qr/exited with 9/ ],
@@ -79,7 +80,7 @@ for my $type (sort keys %how) {
 	is(effects(), $good, "$type: all others have their effect");
 }
 is($db->value('select count(distinct id) from effect'), $db->value('select count(*) from effect'), 'once each');
-is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Blocked', 'CloseAll', 'DeafHang', 'ForkDie', 'FreeTwice', 'OwnSegv', 'Exit', 'Hang', 'Memory', 'Null', 'OurMemory', 'QuickExit', 'Recurse', 'Segv')"), undef, 'who died in the handler has no effect');
+is($db->value("select string_agg(id, ' ') from effect where id in ('Abort', 'Blocked', 'CloseAll', 'CloseDb', 'DeafHang', 'ForkDie', 'FreeTwice', 'OwnSegv', 'Exit', 'Hang', 'Memory', 'Null', 'OurMemory', 'QuickExit', 'Recurse', 'Segv')"), undef, 'who died in the handler has no effect');
 is($vhost->count('work.dead'), 0, 'there are no other dead letters');
 like($worker->log, qr/process \d+, left behind by a handler of a slot that has ended, is killed/, 'a child that outlives its slot is killed');
 my $deadly = grep { $_ } values %how;

@@ -239,4 +239,17 @@ is($other->value(q(select count(*) from pawl.inbox where consumer = 'else')), 25
 
 $driver->finish;
 $proxy->stop;
+
+# A handler closes stdout and stderr: the next session's socket is not where it prints to.
+{
+	my $build = Pawl::Program::build_dir();
+	$db->do('create table effect (id text)');
+	my $d = Pawl::Slot->new(conninfo => $db->conninfo, consumer => 'closed')->handler(misbehave => "$build/t/handlers/.libs/misbehave.so");
+	my $slot = $d->ready;
+	is(outcomes($d->batch($slot, { id => 'closed', type => 'CloseStd', body => '{}' })), 'done', 'closed');
+	$db->value("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pawl-slot closed'");
+	$d->wait_until($slot, 'ready');
+	is(outcomes($d->batch($slot, map { { id => $_, type => $_, body => '{}' } } qw(Noise Count Good))), 'done done done', 'what is printed later goes nowhere');
+	$d->finish;
+}
 done_testing;

@@ -163,6 +163,16 @@ if (Pawl::Program::built_with('PAWL_FAULTS')) {
 	}
 }
 
+# A child that a handler forked has no say.
+{
+	my $d = driver('external', consumer => 'forked');
+	my $slot = $d->ready;
+	is_out(($d->batch($slot, script('forked', ['fork'], [ rows => 'select 1' ], effect('forked'))))[0], 'done', 'a handler that forks and asks in both');
+	is_out(($d->batch($slot, script('forked', effect('forked'))))[0], 'duplicate', 'its session goes on');
+	is(effects('forked'), 1, 'one effect');
+	$d->finish;
+}
+
 # A session that ends in the middle charges nobody; the next one does it.
 for my $kind (qw(reads external)) {
 	my $d = driver($kind, consumer => "$kind-lost");

@@ -158,6 +158,15 @@ my @which = ([ rows => 'select txid_current()' ]);		# the transaction that a mes
 	$d->finish;
 }
 
+# A child that a handler forked has no say in the transaction.
+{
+	my $d = driver('forked');
+	my $slot = $d->ready;
+	is(outcomes($d->batch($slot, script('fk-1', effect('fk-1')), script('fk-2', ['fork'], [ rows => 'select 1' ], effect('fk-2')), script('fk-3', [ rows => 'select 1' ]))), 'done done done', 'a handler that forks and asks in both');
+	is(effects('fk-%'), 'fk-1 fk-2', 'each effect once');
+	$d->finish;
+}
+
 # A session that ends in the middle, and a slot that is killed at its worst moments.
 {
 	my $d = driver('lost');

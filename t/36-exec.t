@@ -114,7 +114,6 @@ for my $case (
 }
 
 # A program that does other things than to answer
-my @mark = (hangs => 'Hang', grandchild => 'Deaf', deaf => 'Deaf');
 end($slot);
 my $patience = 1000 * Pawl::Process::slow_factor();
 $slot = lines('plain', timeout => "${patience}ms", max_line => '64KiB');
@@ -128,6 +127,7 @@ for my $case (
 	[ Endless => 'exec_protocol', qr/longer than max_line/ ],
 	[ Binary => 'exec_crashed', qr/exited with 2; it said: \?\?caf\xc3\xa9$/ ],
 	[ Two => 'exec_protocol', qr/said more than one line/ ],
+	[ Heir => 'exec_crashed', qr/^the program \(pid \d+\) killed by SIGSEGV/ ],
 ) {
 	my ($type, $code, $text) = @$case;
 	my @out = $driver->batch($slot, (map { message('Good') } 1 .. 3), message($type), map { message('Good') } 1 .. 3);
@@ -142,7 +142,7 @@ is(join(' ', map { outcome($_) } @fails[ 0 .. 3 ]), 'done retry exec_crashed ret
 cmp_ok($fails[3]{delay_ms}, '>=', 100, 'some time');
 wait_for { outcome($driver->batch($slot, message('Good'))) eq 'done' } 'then there is a program again';
 is(descriptors(), $open, 'and no descriptor is left open');
-ok(!(grep { alive($_) } pids(qw(hangs grandchild deaf))), 'who was killed is gone, with its children');
+ok(!(grep { alive($_) } pids(qw(hangs grandchild deaf heir))), 'who was killed is gone, with its children');
 is(outcome($driver->batch($slot, message('Stray'))), 'done', 'an answer, then more');
 wait_for { -e "$dir/stray" } 'it said more';
 is(outcome($driver->batch($slot, message('Good'))), 'done', 'the next message is not charged');
@@ -161,6 +161,11 @@ cmp_ok($noise, '>=', 1, 'but some');
 end($slot);
 ok(-e "$dir/ended", 'at the end it reads the end of its stdin');
 ok(!(grep { alive($_) } pids('pids')), 'and no program is left');
+$slot = lines('plain', queue_timeout => 1500);
+($o) = $driver->batch($slot, message('Linger'));
+is(outcome($o), 'done', 'a last answer, and a program that does not end');
+cmp_ok($o->{handle_us}, '<', 1_900_000, 'is not waited for until the slot would be killed');
+end($slot);
 
 # Large bodies, and programs that do not read
 {

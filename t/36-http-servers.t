@@ -119,6 +119,19 @@ sub sent { my $last = ($server->requests)[-1]; return $last }
 		ok($o->{handle_us} < 1_500_000, "$o->{handle_us} us");
 	}
 	$queue_timeout = 30000;
+
+	# A name server that never answers
+	my $build = Pawl::Program::build_dir();
+	my $nameless = Pawl::Slot->new(conninfo => $db->conninfo, consumer => 'nameless',
+		env => { LD_PRELOAD => "$build/t/helpers/.libs/slow-names.so", ASAN_OPTIONS => join(':', $ENV{ASAN_OPTIONS} // (), 'verify_asan_link_order=0') });
+	$nameless->handler(http => $http, { url => 'http://slow.invalid/', timeout => '300ms' });
+	$slot = $nameless->ready;
+	$nameless->send($slot, 0, { id => 'nameless', type => 'T', body => '{}' });
+	my $answer = $nameless->wait($slot, 5);
+	is($answer->{is}, 'result', 'a name server that does not answer is not waited for');
+	is(outcome(($answer->{outcomes} // [{}])->[0]), 'retry http_timeout', 'the message is');
+	kill('KILL', $nameless->pid($slot)) if $answer->{is} ne 'result';
+	$nameless->finish;
 }
 
 # Connections

@@ -133,6 +133,38 @@ for my $policy ('park', 'drop') {
 	is($o->db->value('select count(*) from pawl.outbox_dead'), 0, 'and not parked');
 }
 
+# What is to be parked and stays in the table waits, each by itself, and is listed with its own reason.
+{
+	my $o = outbox(outbox => 'unroutable = "park"; refused = "park"; max_body = "100KiB";');
+	$o->db->do(q{create function keep() returns trigger language plpgsql as $$ begin return null; end $$});
+	$o->db->do('create trigger keep before delete on pawl.outbox for each row execute function keep()');
+	my %is = map { $_ => 'unroutable' } $o->emit('a', 1, type => 'bad'), $o->emit('b', 2, type => 'bad'), $o->emit(undef, 3, type => 'bad');
+	$is{ $o->emit('c', 4, type => 'good', payload => '{"x": "' . 'y' x 200_000 . '"}') } = 'refused';
+	my $relay = $o->relay->allow_log(qr{could not be parked|was put into pawl\.outbox_dead});
+	$relay->wait_log(qr/could not be parked: .*a trigger or rule keeps them in table pawl\.outbox/);
+	my %listed;
+	wait_for { %listed = map { $_->{event} => $_->{reason} } @{ listed($o, '--blocked') }; keys %listed == 4 } 'all that cannot be parked wait';
+	is_deeply(\%listed, \%is, 'each for its own reason');
+	$o->db->do('drop trigger keep on pawl.outbox');
+	$o->wait_empty('nothing keeps them any more');
+	is_deeply([ sort map { $_->[4] } dead($o) ], [ 'refused', ('unroutable') x 3 ], 'they are parked');
+}
+
+# Who starts while a table is locked waits, and says for which.
+{
+	my $o = outbox(outbox => 'unroutable = "park";');
+	my $locker = $o->db->session;
+	my $relay;
+	for my $table ('pawl.outbox_dead', 'pawl.outbox') {
+		$locker->query("begin; lock table $table in access exclusive mode");
+		$relay = $o->relay->allow_log(qr{cannot relay: });
+		$relay->wait_log(qr/cannot relay: table \Q$table\E is locked by another session .*: .*lock timeout/);
+		$relay->stop if $table eq 'pawl.outbox_dead';
+		$locker->query('rollback');
+	}
+	$relay->wait_log(qr/table pawl\.outbox can be relayed now/);
+}
+
 # The relay ends while rows without aggregate that waited for their exchange are being parked: nothing of them stays behind (with --asan).
 {
 	my $o = outbox(outbox => 'unroutable = "park";');

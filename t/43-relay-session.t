@@ -30,6 +30,12 @@ is($one->value(q(select count(*) from pg_stat_activity where datname = current_d
 	'outboxes of one database share a session');
 is($two->value(q(select count(*) from pg_stat_activity where datname = current_database() and application_name like 'pawl-relay%')), 1, 'another database has its own');
 
+# A second one of its name and run_dir is refused: they would overwrite each other's statistics.
+my $again = run_program('pawl-relay', '-c', $o->config(0));
+my $pid = $relay->pid;
+is($again->{status}, 78, 'a second relay of the same name does not start');
+like($again->{err}, qr/process $pid is pawl-relay \\"[^"]+" already, with run_dir .* \(it has locked .*: stop it, or give this one another name/, 'and says why');
+
 $o->emit('x', 1);
 $two->do(Pawl::Outbox::emit_sql('y', 2));
 $one->do(q(insert into public."Odd ""name" (aggregatetype, aggregateid, type, payload) values ('order', 'z', 'T', '{"n": 3, "a": "z"}');

@@ -81,6 +81,15 @@ wait_for { $letter = $vhost->get('work.dead') } 'and arrives when there is a que
 is($letter->{message_id}, $ids[0], 'that one');
 $worker->wait_log(qr/takes dead letters again/);
 
+# A queue that is another one already: what it should be is said in full, to compare.
+$vhost->amqp->declare_queue('alike', arguments => { 'x-queue-type' => 'classic' });
+my $other = start(configure('other', 'slots = 1;', 'alike'), 'alike');
+$other->allow_log(qr/could not declare queue/);
+like($other->wait_log(qr/(could not declare queue .*)/), qr/queue \\"alike\\".*inequivalent arg.*declare it alike \(durable, x-queue-type=quorum, x-delivery-limit=1000000,/,
+	'of a queue that cannot be declared it is said what it should be');
+like($other->log, qr/, x-dead-letter-exchange=\\"\\", x-dead-letter-routing-key=alike\.dead, x-dead-letter-strategy=at-least-once, x-overflow=reject-publish\)"/, 'to the last argument');
+$other->stop;
+
 # Came back 21 times: alone; 1001 times: dead letter.
 $worker->stop;
 @ids = send_to('work', 'done', 'done', 'done');

@@ -76,6 +76,8 @@ bool	amqp_code_is_configuration(int code);		/* trying again soon cannot cure it 
 /* From a call that waited for its answer. */
 void	amqp_error_reply(struct amqp_error *, const struct amqp_target *, amqp_rpc_reply_t,
     const char *what_fmt, ...) ATTR_PRINTF(4, 5);
+/* Those that a queue should have: numbers, booleans, texts. */
+void	amqp_error_add_arguments(struct amqp_error *, const struct amqp_header *, size_t count);
 
 /* amqp_dial.c */
 /* Blocking set-up after the login, in the dial thread: 0, or -1 with the error set. */

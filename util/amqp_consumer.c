@@ -141,6 +141,9 @@ declare_one(const struct amqp_declaration *d, amqp_connection_state_t library,
 		reply = amqp_get_rpc_reply(library);
 		if (reply.reply_type != AMQP_RESPONSE_NORMAL)
 			amqp_error_reply(error, target, reply, "declare queue \"%s\"", d->name);
+		if (reply.reply_type != AMQP_RESPONSE_NORMAL &&
+		    error->code == AMQP_PRECONDITION_FAILED)
+			amqp_error_add_arguments(error, d->args, d->arg_count);
 		break;
 	case AMQP_DECLARE_BINDING:
 		(void)amqp_queue_bind(library, CHANNEL, text_bytes(d->name),

@@ -4,19 +4,15 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include "util/amqp_conn_internal.h"
 
-void
-amqp_error_set(struct amqp_error *error, int code, const char *fmt, ...)
+/* As much of it as there is room for. */
+static void
+append(struct amqp_error *error, const char *raw)
 {
-	char raw[sizeof(error->text)];
-	size_t len = 0;
-	va_list ap;
+	size_t len = strlen(error->text);
 
-	va_start(ap, fmt);
-	(void)vsnprintf(raw, sizeof(raw), fmt, ap);
-	va_end(ap);
-	*error = (struct amqp_error){ .code = code };
 	for (const char *p = raw; *p != '\0' && len + 5 < sizeof(error->text); p++) {
 		if ((unsigned char)*p >= 0x20 && *p != 0x7f) {
 			error->text[len++] = *p;
@@ -27,6 +23,44 @@ amqp_error_set(struct amqp_error *error, int code, const char *fmt, ...)
 		}
 	}
 	error->text[len] = '\0';
+}
+
+void
+amqp_error_set(struct amqp_error *error, int code, const char *fmt, ...)
+{
+	char raw[sizeof(error->text)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(raw, sizeof(raw), fmt, ap);
+	va_end(ap);
+	*error = (struct amqp_error){ .code = code };
+	append(error, raw);
+}
+
+/* The broker names one that differs; whoever is to declare it alike needs all of them. */
+void
+amqp_error_add_arguments(struct amqp_error *error, const struct amqp_header *args, size_t count)
+{
+	char value[AMQP_SHORTSTR_MAX + 1];
+
+	append(error, " (durable");
+	for (size_t i = 0; i < count; i++) {
+		const struct amqp_header *arg = &args[i];
+
+		if (arg->kind == AMQP_BOOL)
+			(void)snprintf(value, sizeof(value), "%s", arg->number ? "true" : "false");
+		else if (arg->kind == AMQP_INT)
+			(void)snprintf(value, sizeof(value), "%lld", (long long)arg->number);
+		else
+			(void)snprintf(value, sizeof(value), "%.*s", (int)arg->text.len,
+			    arg->text.len > 0 ? arg->text.data : "");
+		append(error, ", ");
+		append(error, arg->name);
+		append(error, "=");
+		append(error, value[0] == '\0' ? "\"\"" : value);
+	}
+	append(error, ")");
 }
 
 bool

@@ -46,7 +46,7 @@ struct amqp_error {
 	/* a delivery that cannot be decoded was rejected for good; see amqp_consumer_options */
 	bool rejected;
 	/* host, what was tried, reason; control characters escaped */
-	char text[512];
+	char text[1024];
 };
 
 /* Declarations, as data: what to declare is decided by common/topology, executed by

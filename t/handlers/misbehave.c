@@ -39,6 +39,17 @@ fork_and_live(void)
 			(void)pause();
 }
 
+/* Of the two sockets that a slot has the other one is at 100. */
+static void
+close_database(void)
+{
+	struct stat st;
+
+	for (int fd = 5; fd < 100; fd++)
+		if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+			(void)close(fd);
+}
+
 static sigjmp_buf out;
 
 static void
@@ -153,6 +164,11 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 		(void)close(3);
 	else if (strcmp(msg->type, "Scribble") == 0)
 		(void)!write(3, "this is not a frame, and it is longer than a header", 51);
+	else if (strcmp(msg->type, "CloseDb") == 0)
+		close_database();
+	else if (strcmp(msg->type, "CloseStd") == 0)
+		for (int fd = 1; fd < 3; fd++)
+			(void)close(fd);
 	else if (strcmp(msg->type, "CloseAll") == 0)
 		for (int fd = 0; fd < 1024; fd++)
 			(void)close(fd);

@@ -9,7 +9,7 @@
  *   headers, members PATH the same with each header; with each key of a group of the settings, as start() saw it
  *   act FILE              appends the key, as one that acts outside would (act_unless_failed: asks first);  until FILE: waits for it
  *   fail VERDICT CODE TEXT    again_after MS    return VERDICT    query TEXT    reply TEXT    log LEVEL TEXT
- *   crash, hang, exit     as bad handlers do
+ *   crash, hang, exit     as bad handlers do;  fork: goes on in both, first in the child
  *
  * "\N" is NULL. Settings: name, number, wait (a duration), list, group; statement; kind; fail = "text" makes start() fail.
  */
@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { FIELDS_MOST = 64 };
@@ -134,6 +135,11 @@ step(struct pawl_call *call, const struct pawl_message *msg, const char *const *
 		pawl_log(call, (enum pawl_level)number, "%s", b);
 	} else if (strcmp(name, "crash") == 0) {
 		(void)raise(SIGSEGV);
+	} else if (strcmp(name, "fork") == 0) {
+		int child = (int)fork();
+
+		if (child > 0)
+			(void)waitpid(child, NULL, 0);
 	} else if (strcmp(name, "hang") == 0) {
 		for (;;)
 			(void)pause();

@@ -142,6 +142,56 @@ test_failures(void)
 	rmdir(file);
 }
 
+/* One process at a time has a name, for as long as it lives; what it leaves behind locks nobody out. */
+static void
+test_lock(void)
+{
+	static const char *const names[] = { "one.worker", "one.relay", "two.worker" };
+	char said[128], byte = 0;
+	int ready[2];
+	pid_t pid;
+
+	if (pipe(ready) < 0)
+		return;
+	pid = fork();
+	if (pid == 0) {
+		byte = stats_lock(dir, "worker", "one", error, sizeof(error)) == 0;
+		(void)!write(ready[1], &byte, 1);
+		pause();
+	}
+	ok(read(ready[0], &byte, 1) == 1 && byte == 1, "a name is taken");
+	snprintf(said, sizeof(said), "process %ld is pawl-worker \"one\" already", (long)pid);
+	error[0] = '\0';
+	ok(stats_lock(dir, "worker", "one", error, sizeof(error)) < 0 && strncmp(error, said, strlen(said)) == 0, "not by two") || (diag("%s", error), 0);
+	ok(strstr(error, "one.worker.stats.lock\"): stop it, or give this one another name") != NULL, "where, and what to do") || (diag("%s", error), 0);
+	ok(stats_lock(dir, "relay", "one", error, sizeof(error)) == 0, "another program may have it");
+	ok(stats_lock(dir, "worker", "two", error, sizeof(error)) == 0, "another name is free");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	ok(stats_lock(dir, "worker", "one", error, sizeof(error)) == 0, "a dead process's name is free again");
+	pid = fork();
+	if (pid == 0) {
+		byte = stats_lock(dir, "worker", "one", error, sizeof(error)) < 0;
+		(void)!write(ready[1], &byte, 1);
+		_exit(0);
+	}
+	ok(read(ready[0], &byte, 1) == 1 && byte == 1, "a child has not its parent's lock");
+	waitpid(pid, NULL, 0);
+	pid = fork();
+	if (pid == 0) {
+		byte = stats_lock(dir, "worker", "one", error, sizeof(error)) < 0;
+		(void)!write(ready[1], &byte, 1);
+		_exit(0);
+	}
+	ok(read(ready[0], &byte, 1) == 1 && byte == 1, "and does not end it with its own end");
+	waitpid(pid, NULL, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(said, sizeof(said), "%s/%s.stats.lock", dir, names[i]);
+		unlink(said);
+	}
+	ok(stats_lock("/nonexistent", "worker", "x", error, sizeof(error)) == 0, "where there can be no file, nobody is refused");
+}
+
 int
 main(void)
 {
@@ -195,6 +245,7 @@ main(void)
 	test_damage(offsetof(struct stats_file, page_count), 4, -1, "damaged");
 	test_damage(offsetof(struct stats_file, page_count), UINT32_MAX, -1, "damaged");
 	test_failures();
+	test_lock();
 	for (int i = 0; i < STATS_OUTCOMES; i++)
 		good = good && strcmp(stats_outcome_text((enum stats_outcome)i), "unknown") != 0;
 	ok(good, "each outcome has its text");
