@@ -18,6 +18,8 @@ enum {
 	BROKER_LOST_MS = 1500 /* a leader without a broker makes room for one that has one */
 };
 
+static const char LOCK_NOT_AVAILABLE[] = "55P03";
+
 /* $1: the lock's key. */
 static const char try_sql[] =
     "with try as materialized (select pg_try_advisory_lock($1::int8) as got)"
@@ -54,6 +56,20 @@ unfit(struct outbox *o, const char *why)
 	outbox_set_state(o, OUTBOX_UNFIT);
 }
 
+/* The server does not say which table it could not lock: the one that the statement is for. */
+static void
+refused(struct outbox *o, const char *table, const struct pg_error *error)
+{
+	struct buf why = BUF_INIT;
+
+	if (strcmp(error->sqlstate, LOCK_NOT_AVAILABLE) == 0)
+		buf_printf(&why, "table %s is locked by another session (pg_locks says by which):"
+		    " ", table);
+	buf_puts(&why, error->text);
+	unfit(o, why.data);
+	buf_release(&why);
+}
+
 static void
 prepared(void *arg, struct pg_result **result, const struct pg_error *error)
 {
@@ -62,7 +78,20 @@ prepared(void *arg, struct pg_result **result, const struct pg_error *error)
 
 	(void)result;
 	if (error != NULL && o->state == OUTBOX_CHECKING)
-		unfit(o, error->text);
+		refused(o, o->table.name, error);
+	log_pop(former);
+}
+
+/* The outbox's own table was to be had: earlier statements are for it alone. */
+static void
+park_prepared(void *arg, struct pg_result **result, const struct pg_error *error)
+{
+	struct outbox *o = arg;
+	const struct log_context *former = log_push(&o->context);
+
+	(void)result;
+	if (error != NULL && o->state == OUTBOX_CHECKING)
+		refused(o, "pawl.outbox_dead", error);
 	log_pop(former);
 }
 
@@ -85,25 +114,27 @@ all_prepared(void *arg, struct pg_result **result, const struct pg_error *error)
 static void
 prepare_all(struct outbox *o)
 {
-	const struct { const char *which, *sql;
+	const struct {
+		const char *which, *sql;
+		database_fn *fn;
 	} statements[] = {
-		{ "read", o->table.read },
-		{ "fetch", o->table.fetch },
-		{ "retire", o->table.retire },
-		{ "sweep", o->table.sweep },
-		{ "catch_up", o->table.catch_up },
-		{ "erase", o->table.erase },
-		{ "park", o->table.park },
-		{ "drop", o->table.drop },
-		{ "remain", o->table.remain },
-		{ "writers", o->table.writers },
-		{ "count", o->table.count },
-		{ "net", o->table.net },
-		{ "sleep", o->table.sleep },
-		{ "wake", o->table.wake },
-		{ "fence", fence_sql },
-		{ "resign", resign_sql },
-		{ "try", try_sql },
+		{ "read", o->table.read, prepared },
+		{ "fetch", o->table.fetch, prepared },
+		{ "retire", o->table.retire, prepared },
+		{ "sweep", o->table.sweep, prepared },
+		{ "catch_up", o->table.catch_up, prepared },
+		{ "erase", o->table.erase, prepared },
+		{ "park", o->table.park, park_prepared },
+		{ "drop", o->table.drop, prepared },
+		{ "remain", o->table.remain, prepared },
+		{ "writers", o->table.writers, prepared },
+		{ "count", o->table.count, prepared },
+		{ "net", o->table.net, prepared },
+		{ "sleep", o->table.sleep, prepared },
+		{ "wake", o->table.wake, prepared },
+		{ "fence", fence_sql, prepared },
+		{ "resign", resign_sql, prepared },
+		{ "try", try_sql, all_prepared },
 	};
 	char name[32];
 
@@ -112,9 +143,8 @@ prepare_all(struct outbox *o)
 		if (statements[i].sql == NULL)
 			continue;	/* not for this kind of table */
 		outbox_statement(o, statements[i].which, name);
-		database_prepare(o->database,
-		    i + 1 < ARRAY_SIZE(statements) ? prepared : all_prepared, o, name,
-		    statements[i].sql);
+		database_prepare(
+		    o->database, statements[i].fn, o, name, statements[i].sql);
 	}
 }
 
@@ -154,7 +184,7 @@ checked(void *arg, struct pg_result **result, const struct pg_error *error)
 	struct buf mistakes = BUF_INIT, line = BUF_INIT;
 
 	if (error != NULL) {
-		unfit(o, error->text);
+		refused(o, o->config->table, error);
 	} else if (outbox_table_init(&o->table, o->config, *result, &mistakes) != 0) {
 		join(&mistakes, &line);
 		unfit(o, line.data);

@@ -150,6 +150,21 @@ for my $policy ('park', 'drop') {
 	is_deeply([ sort map { $_->[4] } dead($o) ], [ 'refused', ('unroutable') x 3 ], 'they are parked');
 }
 
+# Who starts while a table is locked waits, and says for which.
+{
+	my $o = outbox(outbox => 'unroutable = "park";');
+	my $locker = $o->db->session;
+	my $relay;
+	for my $table ('pawl.outbox_dead', 'pawl.outbox') {
+		$locker->query("begin; lock table $table in access exclusive mode");
+		$relay = $o->relay->allow_log(qr{cannot relay: });
+		$relay->wait_log(qr/cannot relay: table \Q$table\E is locked by another session .*: .*lock timeout/);
+		$relay->stop if $table eq 'pawl.outbox_dead';
+		$locker->query('rollback');
+	}
+	$relay->wait_log(qr/table pawl\.outbox can be relayed now/);
+}
+
 # The relay ends while rows without aggregate that waited for their exchange are being parked: nothing of them stays behind (with --asan).
 {
 	my $o = outbox(outbox => 'unroutable = "park";');
