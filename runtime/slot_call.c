@@ -117,6 +117,7 @@ text_keep(struct slot_call *c, const char *text)
 	return text_copy(c, text, strlen(text));
 }
 
+/* NULL: it has no text, as with a %ls that the locale cannot show. */
 static const char * ATTR_PRINTF(2, 0)
 text_vformat(struct slot_call *c, const char *fmt, va_list ap)
 {
@@ -133,7 +134,7 @@ text_vformat(struct slot_call *c, const char *fmt, va_list ap)
 	}
 	va_end(again);
 	if (len < 0)
-		return "";
+		return NULL;
 	c->texts_at += len + 1;
 	return room;
 }
@@ -606,7 +607,11 @@ slot_call_format(struct pawl_call *call, const char *fmt, ...)
 	va_start(ap, fmt);
 	text = text_vformat(call_of(call), fmt, ap);
 	va_end(ap);
-	return text;
+	if (text != NULL)
+		return text;
+	fail(call_of(call), OUTCOME_REJECT, "bad_format",
+	    "the handler gives values that the format \"%.100s\" cannot show", fmt);
+	return "";
 }
 
 const char *
@@ -658,11 +663,15 @@ slot_call_log(struct pawl_call *call, enum pawl_level level, const char *fmt, ..
 	struct slot_call *c = call_of(call);
 	enum log_level at = log_level_of(level);
 	const struct log_context *former;
+	const char *text;
 	char attempt[16];
 	va_list ap;
 
 	if (!log_enabled(at))
 		return;
+	va_start(ap, fmt);
+	text = text_vformat(c, fmt, ap);
+	va_end(ap);
 	(void)snprintf(attempt, sizeof(attempt), "%u", c->view.attempt);
 	former = log_push(NULL);
 	const struct log_context handler = { former, "handler", c->handler->setup->name };
@@ -670,11 +679,7 @@ slot_call_log(struct pawl_call *call, enum pawl_level level, const char *fmt, ..
 	const struct log_context innermost = { &key, "attempt", attempt };
 
 	(void)log_push(&innermost);
-	buf_clear(&c->scratch);
-	va_start(ap, fmt);
-	buf_vprintf(&c->scratch, fmt, ap);
-	va_end(ap);
-	log_at(at, "%s", c->scratch.data);
+	log_at(at, "%s", text == NULL ? fmt : text);
 	log_pop(former);
 }
 

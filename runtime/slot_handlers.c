@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "runtime/slot_config.h"
@@ -146,11 +147,17 @@ start(struct slot_handlers *h, struct slot_handler *handler)
 {
 	struct slot_config config;
 	size_t errors = h->errors.len;
+	pid_t pid = getpid();
+	int status;
 
 	slot_config_init(&config, h, handler);
 	handler->kind = handler->handler->kind;
-	if (handler->handler->start != NULL &&
-	    handler->handler->start(&config.config, &handler->self) != 0) {
+	status = handler->handler->start == NULL
+	    ? 0
+	    : handler->handler->start(&config.config, &handler->self);
+	if (getpid() != pid)	/* forked, and come back in the child: one slot is enough */
+		_exit(EX_SOFTWARE);
+	if (status != 0) {
 		if (h->errors.len == errors)
 			slot_handlers_error(h, handler, NULL,
 			    "handler \"%s\" could not start, and does not say why",

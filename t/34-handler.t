@@ -153,7 +153,8 @@ sub events { return map { { seq => $_->[0], at => $_->[1], aid => $_->[2], type 
 
 # What this kind cannot do, and misuse
 for my $case ([ 'no_query', [ query => 'select 1' ] ], [ 'bad_reply', [ reply => 'hello' ], [ reply => 'again' ] ], [ 'bad_reply', [ reply => 'x' x 131073 ] ], [ 'bad_statement', [ sql => undef ] ], [ 'bad_expect', [ expect => 1, 3, 'x' ] ],
-	[ 'bad_expect', [ sql => 'select 1' ], [ expect => 1, 0, 'x' ] ], [ 'bad_expect', [ sql => 'select 1' ], [ expect => -1, 3, 'x' ] ], [ 'bad_verdict', [ return => -3 ] ]) {
+	[ 'bad_expect', [ sql => 'select 1' ], [ expect => 1, 0, 'x' ] ], [ 'bad_expect', [ sql => 'select 1' ], [ expect => -1, 3, 'x' ] ], [ 'bad_verdict', [ return => -3 ] ],
+	[ 'bad_format', [ 'wide' ] ]) {
 	my ($code, @lines) = @$case;
 	my $o = look('x', @lines);
 	is("$o->{outcome} $o->{code}", "reject $code", join(' ', map { $_ // 'null' } map { @$_ } @lines));
@@ -172,5 +173,10 @@ for my $case ([ 'no_query', [ query => 'select 1' ] ], [ 'bad_reply', [ reply =>
 	like($driver->log, qr/level=debug .*msg="?quietly/, 'at any level');
 }
 
+# A handler that forks when it starts, and comes back in both
+$driver->clear->set(conninfo => $db->conninfo, consumer => 'forked')->handler(script => Pawl::Slot::script_handler(), { fork => 'yes' });
+$slot = $driver->ready;
+is($driver->wait($slot, 1)->{is}, 'nothing', 'one slot is ready');
+is((look('x', [ sql => 'select 1' ]))[0]{outcome}, 'done', 'and works') for 1 .. 3;
 $driver->finish;
 done_testing;

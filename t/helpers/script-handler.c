@@ -9,9 +9,10 @@
  *   headers, members PATH the same with each header; with each key of a group of the settings, as start() saw it
  *   act FILE              appends the key, as one that acts outside would (act_unless_failed: asks first);  until FILE: waits for it
  *   fail VERDICT CODE TEXT    again_after MS    return VERDICT    query TEXT    reply TEXT    log LEVEL TEXT
+ *   wide                  inserts what no locale can show
  *   crash, hang, exit     as bad handlers do;  fork: goes on in both, first in the child
  *
- * "\N" is NULL. Settings: name, number, wait (a duration), list, group; statement; kind; fail = "text" makes start() fail.
+ * "\N" is NULL. Settings: name, number, wait (a duration), list, group; statement; kind; fork; fail = "text" makes start() fail.
  */
 #include <pawl/handler.h>
 
@@ -21,6 +22,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <wchar.h>
 
 enum { FIELDS_MOST = 64 };
 static char members[256];		/* of the group "group" */
@@ -135,6 +137,9 @@ step(struct pawl_call *call, const struct pawl_message *msg, const char *const *
 		pawl_log(call, (enum pawl_level)number, "%s", b);
 	} else if (strcmp(name, "crash") == 0) {
 		(void)raise(SIGSEGV);
+	} else if (strcmp(name, "wide") == 0) {
+		pawl_log(call, PAWL_DEBUG, "%ls", (const wchar_t[]){ 0x7fffffff, 0 });
+		see(call, msg, "wide", pawl_format(call, "%ls", (const wchar_t[]){ 0x7fffffff, 0 }));
 	} else if (strcmp(name, "fork") == 0) {
 		int child = (int)fork();
 
@@ -203,6 +208,8 @@ start(const struct pawl_config *cfg, void **self)
 	if (member != NULL)
 		(void)snprintf(members, sizeof(members), "ca_file=%s;secret=%s;token=%s;", member, pawl_config_secret(cfg, "password_file"),
 		    pawl_config_secret(cfg, "header_files.Token"));
+	if (pawl_config_string(cfg, "fork", NULL) != NULL)
+		(void)!fork();
 	if (statement != NULL)
 		status |= pawl_config_statement(cfg, "statement", statement);
 	if (fail != NULL && strcmp(fail, "silent") == 0)
