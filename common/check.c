@@ -1,5 +1,5 @@
 /*
- * check.c - checks a configuration with the help of pawl-slot. In pawl-worker -t and pawlctl check; returns an exit status.
+ * check.c - checks a configuration with the help of pawl-slot. In pawl-worker and pawlctl check; returns an exit status.
  */
 #include "common/check.h"
 
@@ -21,11 +21,30 @@ struct check {				/* one queue */
 	const struct config *config;
 	const struct config_queue *queue;
 	bool strict;
+	check_say_fn *say;
 	struct slot_client slot;
 	struct clock_mono deadline;
 	struct arena arena;
 	int status;			/* exit status so far */
 };
+
+void
+check_print(enum log_level level, const char *lines)
+{
+	size_t len = strlen(lines);
+
+	(void)level;
+	fprintf(stderr, "%s%s", lines, len > 0 && lines[len - 1] == '\n' ? "" : "\n");
+}
+
+void
+check_log(enum log_level level, const char *lines)
+{
+	for (size_t len; *lines != '\0'; lines += len + (lines[len] == '\n')) {
+		len = strcspn(lines, "\n");
+		log_at(level, "%.*s", (int)len, lines);
+	}
+}
 
 static void	complain(struct check *, int status, const char *fmt, ...) ATTR_PRINTF(3, 4);
 
@@ -35,8 +54,9 @@ complain(struct check *c, int status, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	fprintf(stderr, "%s:%d: queues.%s: %s\n", c->queue->file, c->queue->line, c->queue->name,
-	    arena_vprintf(&c->arena, fmt, ap));
+	c->say(status == EX_OK ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR,
+	    arena_printf(&c->arena, "%s:%d: queues.%s: %s", c->queue->file, c->queue->line,
+	    c->queue->name, arena_vprintf(&c->arena, fmt, ap)));
 	va_end(ap);
 	if (status != EX_OK)
 		c->status = status;
@@ -67,10 +87,7 @@ show(struct check *c, unsigned type, struct slice payload)
 	if ((type != FRAME_READY && !refused) || slot_answer_get(payload, &c->arena, &answer) < 0)
 		return false;
 	if (refused) {
-		size_t len = strlen(answer.text);
-
-		fprintf(stderr, "%s%s", answer.text,
-		    len > 0 && answer.text[len - 1] == '\n' ? "" : "\n");
+		c->say(LOG_LEVEL_ERROR, answer.text);
 		c->status = EX_CONFIG;
 	} else if (answer.text[0] != '\0') {
 		complain(c, c->strict ? EX_UNAVAILABLE : EX_OK, "%s", answer.text);
@@ -117,7 +134,8 @@ count(const struct config *config, const char *file)
 }
 
 static int
-check_queues(const struct config *config, const struct config_queue *only, bool strict)
+check_queues(const struct config *config, const struct config_queue *only, bool strict,
+    check_say_fn *say)
 {
 	const struct config_queue *queues = only == NULL ? config->queues : only;
 	size_t queue_count = only == NULL ? config->queue_count : 1;
@@ -131,6 +149,7 @@ check_queues(const struct config *config, const struct config_queue *only, bool 
 			checks[j] = (struct check){ .config = config,
 				.queue = &queues[i + j],
 				.strict = strict,
+				.say = say,
 				.slot = SLOT_CLIENT_INIT,
 				.arena = ARENA_INIT };
 			start(&checks[j]);
@@ -147,9 +166,9 @@ check_queues(const struct config *config, const struct config_queue *only, bool 
 }
 
 int
-check_slots(const struct config *config, const struct config_queue *only)
+check_slots(const struct config *config, const struct config_queue *only, check_say_fn *say)
 {
-	return check_queues(config, only, false);
+	return check_queues(config, only, false, say);
 }
 
 int
@@ -161,7 +180,7 @@ check_file(const char *file, bool strict, check_fn *more)
 	if (config == NULL)
 		return EX_CONFIG;
 	others = more == NULL ? EX_OK : more(config, strict);
-	status = check_queues(config, NULL, strict);
+	status = check_queues(config, NULL, strict, check_print);
 	if (others == EX_CONFIG || status == EX_OK)
 		status = others;
 	if (status == EX_OK)

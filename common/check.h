@@ -2,13 +2,19 @@
  * check.h - `pawl-worker -t` and `pawlctl check`: is this configuration good, as far as can be told without doing anything?
  *
  * Reads the file, then lets a pawl-slot of each queue load and start the handlers, as in service, and prepare their statements if the database
- * answers. All that is wrong is printed on standard error, a line each, and a summary on standard output.
+ * answers. All that is wrong is said, a line each, and check_file() a summary on standard output.
  */
 #ifndef PAWL_COMMON_CHECK_H
 #define PAWL_COMMON_CHECK_H
 #include <stdbool.h>
 #include "common/config.h"
 #include "util/attr.h"
+#include "util/log.h"
+
+/* Says what is wrong, a line for each. */
+typedef void check_say_fn(enum log_level, const char *lines);
+void	check_print(enum log_level, const char *lines) ATTR_NONNULL;	/* as they are, on standard error: who started the program reads them */
+void	check_log(enum log_level, const char *lines) ATTR_NONNULL;	/* events of the log: of a program in service */
 
 /* What the caller checks besides: prints its errors; an exit status. */
 typedef int check_fn(const struct config *, bool strict);
@@ -17,5 +23,5 @@ typedef int check_fn(const struct config *, bool strict);
  * checked. more: NULL for nothing. */
 int	check_file(const char *file, bool strict, check_fn *more) ATTR_MUST_CHECK;
 /* The slots' part alone, of a configuration that was read; quiet when all is good. only: this queue; NULL: all. */
-int	check_slots(const struct config *, const struct config_queue *only) ATTR_MUST_CHECK;
+int	check_slots(const struct config *, const struct config_queue *only, check_say_fn *) ATTR_MUST_CHECK;
 #endif

@@ -24,7 +24,7 @@
 enum {
 	TICK_MS = 1000,
 	OPENING_MS = 1000,		/* for slots to say what their handlers are */
-	CLOSE_MS = 2000,		/* for the broker's answer, and for idle slots */
+	CLOSE_MS = 2000,		/* for the broker's answers; then for idle slots and for replies */
 	CONNECT_MS = 5000, RPC_MS = 60000,
 	/* Messages in hand for each slot, where each takes one at a time. They go to the slots of their
 	 * aggregates: with two for each a quarter of four slots had nothing to do [ran], n of N / (N + n - 1). */
@@ -89,8 +89,8 @@ close_all(struct runner *r, const char *why)
 	set_state(r, RUNNER_STATE_CLOSING, why);
 	deliveries_ack_all(r);
 	runner_slots_stop(r);
-	loop_timer_set_ms(&r->deadline, CLOSE_MS);
 	amqp_consumer_close(&r->consumer, CLOSE_MS);
+	loop_timer_set_ms(&r->deadline, CLOSE_MS);
 }
 
 static void

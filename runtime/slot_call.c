@@ -178,6 +178,9 @@ outcome_of(enum pawl_verdict verdict)
 
 /* ---- reading the message */
 
+#define LET_MEND "let the publisher mend it"
+#define LET_TEXT "let the publisher send a text"
+
 static struct slice
 body_of(const struct slot_call *c)
 {
@@ -193,8 +196,8 @@ body_is_json(struct slot_call *c)
 
 		c->body = status == JSON_OK ? BODY_JSON : BODY_BAD;
 		if (status != JSON_OK)
-			fail(c, OUTCOME_REJECT, "bad_body", "the body is no JSON: %s at byte %zu",
-			    json_status_text(status), offset);
+			fail(c, OUTCOME_REJECT, "bad_body", "the body is no JSON: %s at byte %zu;"
+			    " let the publisher send JSON", json_status_text(status), offset);
 	}
 	return c->body == BODY_JSON;
 }
@@ -209,7 +212,7 @@ find(struct slot_call *c, const char *pointer, bool required, struct json_value 
 		return false;
 	if (pointer == NULL) {
 		fail(c, OUTCOME_REJECT, "bad_field",
-		    "the handler asks for a field without a pointer");
+		    "the handler asks for a field without a pointer: mend the handler");
 		return false;
 	}
 	status = json_scan_lookup(&c->fields, pointer, value, &offset);
@@ -218,8 +221,8 @@ find(struct slot_call *c, const char *pointer, bool required, struct json_value 
 		return true;
 	case JSON_MISSING:
 		if (required)
-			fail(c, OUTCOME_REJECT, "bad_field", "%s is missing",
-			    pointer[0] == '\0' ? "the body" : pointer);
+			fail(c, OUTCOME_REJECT, "bad_field", "%s is missing; let the publisher"
+			    " send it, or the handler do without it", pointer[0] == '\0' ? "the body" : pointer);
 		return false;
 	case JSON_BAD_POINTER:
 		fail(c, OUTCOME_REJECT, "bad_field",
@@ -233,8 +236,8 @@ find(struct slot_call *c, const char *pointer, bool required, struct json_value 
 	case JSON_NO_ROOM:
 		break;
 	}
-	fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu", pointer, json_status_text(status),
-	    offset);
+	fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu; " LET_MEND, pointer,
+	    json_status_text(status), offset);
 	return false;
 }
 
@@ -252,7 +255,7 @@ slot_call_field(struct pawl_call *call, const char *pointer, int required)
 		return text_copy(c, value.raw.data, value.raw.len);
 	room = text_room(c, value.raw.len + 1);
 	if (json_scan_unescape(value.raw, room, &len) != JSON_OK) {
-		fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu", pointer,
+		fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu; " LET_MEND, pointer,
 		    json_status_text(JSON_ESCAPED_NUL),
 		    (size_t)(value.raw.data - (const char *)c->view.body));
 		return NULL;
@@ -281,7 +284,7 @@ slot_call_header(struct pawl_call *call, const char *name)
 	if (c->failed || name == NULL || !frame_message_header(c->message->in, name, &value))
 		return NULL;
 	if (memchr(value.data, '\0', value.len) != NULL) {
-		fail(c, OUTCOME_REJECT, "bad_field", "header \"%s\" holds a NUL", name);
+		fail(c, OUTCOME_REJECT, "bad_field", "header \"%s\" holds a NUL: " LET_TEXT, name);
 		return NULL;
 	}
 	return value.len == 0 ? "" : value.data;
@@ -328,7 +331,7 @@ slot_call_body(struct pawl_call *call)
 	nul = memchr(c->view.body, '\0', c->view.body_size);
 	if (nul == NULL)
 		return c->view.body;
-	fail(c, OUTCOME_REJECT, "bad_body", "the body is no text: NUL at byte %zu",
+	fail(c, OUTCOME_REJECT, "bad_body", "the body is no text: NUL at byte %zu; " LET_TEXT,
 	    (size_t)(nul - (const char *)c->view.body));
 	return NULL;
 }

@@ -73,11 +73,10 @@ slot_session_is_up(const struct slot_session *s)
 bool
 slot_session_has_socket(const struct slot_session *s)
 {
+	int fd = slot_session_is_up(s) ? pg_fd(s->pg) : -1;
 	struct stat st;
 
-	if (!slot_session_is_up(s))
-		return true;
-	return fstat(pg_fd(s->pg), &st) == 0 && st.st_ino == s->socket;
+	return fd < 0 || (fstat(fd, &st) == 0 && st.st_ino == s->socket);
 }
 
 void

@@ -93,11 +93,12 @@ adjust(void *arg, struct config *config)
 	log_init("pawl-worker", config->log_level, config->log_format);
 }
 
+/* Of a reload. */
 static int
 check(void *arg, const struct config *config)
 {
 	(void)arg;
-	return check_slots(config, NULL);
+	return check_slots(config, NULL, check_log);
 }
 
 /* One runner, in this process. Its statistics file is called NAME.QUEUE: there may be a master
@@ -118,7 +119,7 @@ run_alone(const struct worker *w, struct config *config)
 		fprintf(stderr, "%s: queues: there is no queue \"%s\"\n", config->file, w->queue);
 		return EX_CONFIG;
 	}
-	code = check_slots(config, queue);
+	code = check_slots(config, queue, check_print);
 	if (code != EX_OK)
 		return code;
 	name = xasprintf("%s.%s", config->name, queue->name);
@@ -180,7 +181,7 @@ main(int argc, char **argv)
 		config_free(&config);
 		return code;
 	}
-	code = check_slots(config, NULL);
+	code = check_slots(config, NULL, check_print);
 	if (code != EX_OK) {
 		config_free(&config);
 		return code;

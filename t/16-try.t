@@ -29,7 +29,7 @@ is_deeply([ map { delete $_->{events}[0]{headers}; $_ } $out[0] ], [ { key => 't
 	statements => [ { text => 'select $1', parameters => [ 'x y' ] }, { text => 'select 2', parameters => [] } ],
 	events => [ { aggregatetype => undef, aggregateid => undef, type => 'T', payload => undef, delay_ms => undef } ] } ], 'the first');
 is_deeply([ @{ $out[1] }{qw(key verdict code text again_after_ms)} ], [ 'try-2', 'retry', 'later', 'a reason', 500 ], 'one that fails');
-is("$out[2]{verdict} $out[2]{code} $out[2]{text}", 'reject bad_body the body is no JSON: syntax error at byte 1', 'one whose body is bad') or diag($out[2]{text});
+is("$out[2]{verdict} $out[2]{code} $out[2]{text}", 'reject bad_body the body is no JSON: syntax error at byte 1; let the publisher send JSON', 'one whose body is bad') or diag($out[2]{text});
 is_deeply($out[2]{statements}, [], 'which does nothing');
 
 # Events have the same trace each time: outputs can be compared

@@ -2,6 +2,7 @@
 # The master: runners and slots that die are replaced, SIGHUP changes what has changed and nothing on an error, TERM ends everything in order.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
 use IO::Socket::UNIX;
+use JSON::PP ();
 use POSIX ();
 use Pawl::FakeSlot;
 
@@ -115,19 +116,20 @@ $worker->wait_log(qr/reloaded: 2 queues, 0 changed, 0 new, 0 removed/);
 is_deeply([ map { runner($_) } qw(one two) ], \@before, 'without a change nobody is replaced');
 
 # HUP: errors, all of them, and nothing changes.
-$worker->allow_log(qr/the new configuration is not good, the old one is kept/);
+$worker->allow_log(qr/the new configuration is not good, the old one is kept/, qr/shop\.conf:\d+: queues\.(one\.slots|two\.batch)/);
 configure(one => 'slots = 0;', two => 'batch = "many";');
 $worker->signal('HUP');
 $worker->wait_log(qr/the old one is kept/);
 like($worker->log, qr/shop\.conf:\d+: queues\.one\.slots/, 'a bad configuration: the first error');
-like($worker->log, qr/shop\.conf:\d+: queues\.two\.batch/, 'and the second');
+like($worker->log, qr/^time=\S+ level=error .*shop\.conf:\d+: queues\.two\.batch/m, 'and the second, each an event of the log');
 is_deeply([ map { runner($_) } qw(one two) ], \@before, 'nobody is replaced');
 works($_, "queue $_ is worked on") for qw(one two);
 $fake->refuse(1);
 configure(one => 'slots = 1;', two => 'slots = 1;');
+$worker->allow_log(qr/told to refuse/);
 $worker->signal('HUP');
 $worker->wait_log(qr/the old one is kept/);
-like($worker->log, qr/told to refuse/, 'handlers that do not start');
+like($worker->log, qr/^time=\S+ level=error program=pawl-worker role=check .*told to refuse/m, 'handlers that do not start');
 is_deeply([ map { runner($_) } qw(one two) ], \@before, 'nobody is replaced');
 $fake->refuse(0);
 
@@ -155,9 +157,25 @@ hears(qr/STOPPING=1/, 'TERM: systemd hears STOPPING=1');
 is(scalar(grep { Pawl::Process::lives($_->{pid}) } @all), 0, 'nothing is left behind');
 $vhost->amqp->purge('one');
 
-# SIGKILL of the master takes all with it.
-$worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config);
+# The log is JSON to the last line, also when a reload fails.
+$worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '--log-format', 'json');
 wait_for { consumers('one') && consumers('three') } 'another one works';
+$worker->allow_log(qr/"role":"check"/, qr/the new configuration is not good/);
+configure(one => 'slots = 0;', three => 'batch = "many";');
+$worker->signal('HUP');
+$worker->wait_log(qr/the old one is kept/);
+$fake->refuse(1);
+configure(one => 'slots = 1;', three => 'slots = 1;');
+$worker->signal('HUP');
+$worker->wait_log(qr/the old one is kept/);
+$fake->refuse(0);
+my @lines = split(/\n/, $worker->log);
+my @events = grep { $_ } map { eval { JSON::PP::decode_json($_) } } @lines;
+is(scalar @events, scalar @lines, 'each line is JSON') or diag(@lines);
+my @errors = grep { $_->{level} eq 'error' && $_->{role} eq 'check' } @events;
+like(join("\n", map { $_->{msg} } @errors), qr/^\S+shop\.conf:\d+: queues\.one\.slots.*\n\S+shop\.conf:\d+: queues\.three\.batch.*\n.*told to refuse/, 'the errors of a reload are events');
+
+# SIGKILL of the master takes all with it.
 @all = $worker->children;
 $worker->kill;
 wait_for { !grep { Pawl::Process::lives($_->{pid}) } @all } 'a killed master leaves nothing behind';

@@ -56,6 +56,14 @@ my $server = Pawl::HttpServer->start(sub {
 		while (syswrite($client, $line)) { }
 		return;
 	}
+	if ($path eq '/two') {		# answers, one of them to nobody
+		syswrite($client, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+		select(undef, undef, undef, 0.05);
+		syswrite($client, "HTTP/1.1 400 No\r\nContent-Length: 3\r\n\r\nbad");
+		open(my $mark, '>', "$home/two");
+		sysread($client, my $byte, 1);
+		return;
+	}
 	if ($path eq '/close') {
 		syswrite($client, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 		return;
@@ -144,6 +152,9 @@ sub sent { my $last = ($server->requests)[-1]; return $last }
 	is(scalar keys %connections, 1, 'go over one connection');
 	is(outcome(put($slot, '{"what": "close"}')), 'done', 'one that is closed afterwards') for 1 .. 5;
 	is(outcome(put($slot, '{"what": "ok"}')), 'done', 'is opened again');
+	is(outcome(put($slot, '{"what": "two"}')), 'done', 'a server that answers twice');
+	wait_for { -e "$home/two" } 'it has';
+	is(outcome(put($slot, '{"what": "ok"}')), 'done', 'the second answer is not taken for that to the next message');
 	is(sent()->{headers}{authorization}, undef, '.netrc and proxies of the environment are not looked at');
 	end($slot);
 	my $free = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', LocalPort => 0);

@@ -427,6 +427,25 @@ subtest 'brokers that cannot be reached' => sub {
 	cmp_ok(time() - $begun, '<', 5 * ($ENV{PAWL_TEST_SLOW} || 1), 'can be left at once');
 };
 
+# A channel keeps back what comes after 32 commands that are not on disk yet, and forgets it when it is closed.
+subtest 'an orderly end while the disk is slow' => sub {
+	my $probe = probe($own_uri);
+	my $amqp = $own->amqp;
+	$amqp->declare_queue('slow');
+	$amqp->publish(routing_key => 'slow', body => $_) for 1 .. 100;
+	$amqp->confirm;
+	$probe->tell('consume slow 90');
+	$probe->wait_log(qr/^delivered tag=90 /);
+	$probe->tell('cancel');
+	$probe->wait_log(qr/^cancelled/);
+	$broker->ctl('eval', '[begin sys:suspend(N), timer:apply_after(2000, sys, resume, [N]) end || N <- registered(), string:find(atom_to_list(N), "log_wal") =/= nomatch].');
+	$probe->tell((map { "ack $_" } 1 .. 88), 'close 20000');
+	$probe->wait_log(qr/^closed/);
+	wait_for { $own->count('slow') >= 12 } 'what was not acked is given back';
+	is($own->count('slow'), 12, 'and only that');
+	$probe->quit;
+};
+
 subtest 'alarm' => sub {
 	my $probe = probe($own_uri, '-b', 2);
 	$own->amqp->declare_queue('t');

@@ -98,7 +98,8 @@ void	amqp_consumer_resume(struct amqp_consumer *) ATTR_NONNULL;
 void	amqp_consumer_pause_reading(struct amqp_consumer *, bool) ATTR_NONNULL;
 /* Give up this connection, make a new one */
 void	amqp_consumer_recycle(struct amqp_consumer *, const char *why) ATTR_NONNULL;
-/* Orderly end: channel and connection closed with the broker's answer awaited up to timeout_ms
- * (acks sent before are then applied). */
+/* Orderly end: channel and connection closed with the broker's answers awaited up to timeout_ms.
+ * After amqp_consumer_cancel and cancelled, what was settled before is then applied; without, a
+ * quorum queue may have forgotten some of it. Blocks. */
 void	amqp_consumer_close(struct amqp_consumer **, int64_t timeout_ms);
 #endif

@@ -149,7 +149,7 @@ read_err(struct exec_child *c, struct pawl_call *call)
 	return n > 0;
 }
 
-void
+bool
 exec_child_step(struct exec_child *c, struct pawl_call *call, struct slice *unsent, int64_t wait_ms)
 {
 	struct pollfd p[3] = {
@@ -162,11 +162,12 @@ exec_child_step(struct exec_child *c, struct pawl_call *call, struct slice *unse
 	if (unsent->len == 0)
 		p[2].fd = -1;
 	if (poll(p, ARRAY_SIZE(p), wait_ms < 0 ? 0 : (int)wait_ms) <= 0)
-		return;
+		return false;
 	if (p[0].revents != 0)
 		(void)read_out(c);
 	if (p[1].revents != 0)
 		(void)read_err(c, call);
+	return true;
 }
 
 /* ---- its end */
@@ -190,7 +191,7 @@ wait_end(struct exec_child *c, struct pawl_call *call, int64_t patience_ms)
 	while (!exec_child_has_ended(c)) {
 		if (clock_ms_between(clock_mono_now(), deadline) <= 0)
 			return false;
-		exec_child_step(c, call, &nothing, NAP_MS);
+		(void)exec_child_step(c, call, &nothing, NAP_MS);
 		buf_clear(&c->said);
 	}
 	return true;

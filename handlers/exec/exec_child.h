@@ -24,8 +24,8 @@ void	exec_child_init(struct exec_child *) ATTR_NONNULL;
 void	exec_child_release(struct exec_child *) ATTR_NONNULL;	/* ends it */
 /* -1: it does not run; errno, and *step names what failed. */
 int	exec_child_start(struct exec_child *, const struct exec_command *, const char *const *environment, const char **step) ATTR_MUST_CHECK ATTR_NONNULL;
-/* Writes of 'unsent' what goes, reads what is there, once; waits for it up to wait_ms. */
-void	exec_child_step(struct exec_child *, struct pawl_call *, struct slice *unsent, int64_t wait_ms);
+/* Writes of 'unsent' what goes, reads what is there, once; waits for it up to wait_ms. false: nothing came. */
+bool	exec_child_step(struct exec_child *, struct pawl_call *, struct slice *unsent, int64_t wait_ms);
 void	exec_child_close_stdin(struct exec_child *) ATTR_NONNULL;
 /* Whether it has ended by itself, without waiting. It stays to be ended: */
 bool	exec_child_has_ended(const struct exec_child *) ATTR_NONNULL;

@@ -12,6 +12,7 @@
 enum {
 	SHOWN = 200,			/* bytes of a line in an error */
 	RESTART_FIRST_MS = 100, RESTART_MOST_MS = 30000,
+	LOOK_MS = 100,			/* of silence, then: does it live? */
 	LINE_KEPT = 1 << 20		/* memory for the next message's line */
 };
 enum said { SAID_LINE, SAID_TOO_LONG, SAID_END, SAID_NOTHING };
@@ -33,14 +34,24 @@ restart_later(struct exec *e, bool started)
 	e->not_before = clock_mono_after_ms(clock_mono_now(), wait_ms);
 }
 
+/* What is left of so much patience: behind the deadline this slot is killed. */
+static int64_t
+patience(int64_t most_ms, struct clock_mono deadline)
+{
+	int64_t left_ms = clock_ms_between(clock_mono_now(), deadline);
+
+	return left_ms < most_ms ? left_ms : most_ms;
+}
+
 /* How the program ended, and what it said last. It is gone then. */
 static const char *
-obituary(struct exec *e, struct pawl_call *call, int64_t patience_ms)
+obituary(struct exec *e, struct pawl_call *call, struct clock_mono deadline)
 {
 	const char *last = e->child.noise.last;
 	char how[64];
 
-	exec_child_end(&e->child, call, patience_ms, NULL, how, sizeof(how));
+	exec_child_end(
+	    &e->child, call, patience(EXEC_GRACE_MS, deadline), NULL, how, sizeof(how));
 	return pawl_format(call, "%s%s%s",
 	    how[0] == '\0' ? "closed its stdout and had to be killed" : how,
 	    last[0] == '\0' ? "" : "; it said: ", last);
@@ -66,13 +77,17 @@ could_not_start(struct exec *e, struct pawl_call *call, const char *why)
 
 /* ---- lines */
 
-/* Sends text, if any, and waits for a line. *line is in the child's memory until said is consumed. */
+/*
+ * Sends text, if any, and waits for a line. *line is in the child's memory until said is consumed. Who has ended says no more,
+ * even if what it has started holds the pipe.
+ */
 static enum said
 ask(struct exec *e, struct pawl_call *call, struct slice *text, struct clock_mono deadline,
     struct slice *line)
 {
 	struct exec_child *c = &e->child;
 	size_t looked_at = 0;
+	bool ended = false;
 
 	for (;;) {
 		const char *newline =
@@ -91,7 +106,13 @@ ask(struct exec *e, struct pawl_call *call, struct slice *text, struct clock_mon
 		left_ms = clock_ms_between(clock_mono_now(), deadline);
 		if (left_ms <= 0)
 			return SAID_NOTHING;
-		exec_child_step(c, call, text, left_ms);
+		if (left_ms > LOOK_MS)
+			left_ms = LOOK_MS;
+		if (exec_child_step(c, call, text, ended ? 0 : left_ms))
+			continue;
+		if (ended)
+			return SAID_END;
+		ended = exec_child_has_ended(c);
 	}
 }
 
@@ -128,7 +149,7 @@ greet(struct exec *e, struct pawl_call *call, const struct pawl_message *msg,
 		*why = "its first line is longer than max_line";
 		break;
 	case SAID_END:
-		*why = pawl_format(call, "it %s", obituary(e, call, EXEC_GRACE_MS));
+		*why = pawl_format(call, "it %s", obituary(e, call, deadline));
 		break;
 	case SAID_NOTHING:
 		*why = "it did not say that it is ready in time (start_timeout)";
@@ -169,14 +190,14 @@ start(struct exec *e, struct pawl_call *call, const struct pawl_message *msg,
 
 /* Between messages the program has nothing to say, and may end. */
 static void
-look_after(struct exec *e, struct pawl_call *call)
+look_after(struct exec *e, struct pawl_call *call, struct clock_mono deadline)
 {
 	struct exec_child *c = &e->child;
 	struct slice nothing = { NULL, 0 };
 
 	if (c->pid <= 0)
 		return;
-	exec_child_step(c, call, &nothing, 0);
+	(void)exec_child_step(c, call, &nothing, 0);
 	if (c->said.len > 0) {
 		pawl_log(call, PAWL_WARNING,
 		    "the program (pid %d) said something that was not asked for,"
@@ -188,7 +209,7 @@ look_after(struct exec *e, struct pawl_call *call)
 		int pid = (int)c->pid;
 
 		pawl_log(call, PAWL_WARNING, "the program (pid %d), which had nothing to do, %s",
-		    pid, obituary(e, call, EXEC_GRACE_MS));
+		    pid, obituary(e, call, deadline));
 		restart_later(e, true);
 	}
 }
@@ -208,7 +229,8 @@ broken(struct exec *e, struct pawl_call *call, const char *code, const char *wha
 }
 
 static enum pawl_verdict
-understand(struct exec *e, struct pawl_call *call, struct slice line, struct slice unsent)
+understand(struct exec *e, struct pawl_call *call, struct clock_mono deadline, struct slice line,
+    struct slice unsent)
 {
 	struct exec_answer answer = { PAWL_DONE, false };
 	struct buf error = BUF_INIT;
@@ -232,7 +254,8 @@ understand(struct exec *e, struct pawl_call *call, struct slice line, struct sli
 	e->failures = 0;
 	if (answer.last) {
 		exec_child_close_stdin(&e->child);
-		exec_child_end(&e->child, call, EXEC_STOP_MS, NULL, NULL, 0);
+		exec_child_end(
+		    &e->child, call, patience(EXEC_STOP_MS, deadline), NULL, NULL, 0);
 	}
 	return answer.verdict;
 }
@@ -246,7 +269,7 @@ exchange(struct exec *e, struct pawl_call *call, struct clock_mono deadline, int
 
 	switch (ask(e, call, &text, deadline, &line)) {
 	case SAID_LINE:
-		return understand(e, call, line, text);
+		return understand(e, call, deadline, line, text);
 	case SAID_TOO_LONG:
 		return broken(
 		    e, call, "exec_protocol", "said a line that is longer than max_line", "");
@@ -261,7 +284,7 @@ exchange(struct exec *e, struct pawl_call *call, struct clock_mono deadline, int
 	if (e->child.said.len > 0)
 		return broken(e, call, "exec_protocol", "ended in the middle of a line",
 		    shown(call, e->child.said.data, e->child.said.len));
-	how = obituary(e, call, EXEC_GRACE_MS);
+	how = obituary(e, call, deadline);
 	restart_later(e, true);
 	return pawl_retry(call, "exec_crashed", "the program (pid %d) %s", pid, how);
 }
@@ -274,7 +297,7 @@ exec_lines(struct exec *e, struct pawl_call *call, const struct pawl_message *ms
 	enum pawl_verdict verdict;
 	const char *why;
 
-	look_after(e, call);
+	look_after(e, call, deadline);
 	if (e->child.pid <= 0) {
 		if (e->not_before.ns > clock_mono_now().ns)
 			return wait_for_start(

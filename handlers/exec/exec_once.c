@@ -34,12 +34,12 @@ run(struct exec *e, struct pawl_call *call, struct slice body, struct clock_mono
 			break;
 		if (body.len == 0)
 			exec_child_close_stdin(c);
-		exec_child_step(c, call, &body, left_ms < most_ms ? left_ms : most_ms);
+		(void)exec_child_step(c, call, &body, left_ms < most_ms ? left_ms : most_ms);
 		take_said(e, &stdout_noise, call);
 		ended = exec_child_has_ended(c);
 	}
 	for (int i = 0; ended && i < LAST_STEPS && (c->out >= 0 || c->err >= 0); i++) {
-		exec_child_step(c, call, &body, 0);
+		(void)exec_child_step(c, call, &body, 0);
 		take_said(e, &stdout_noise, call);
 	}
 	exec_noise_end(&stdout_noise, call);

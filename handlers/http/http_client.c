@@ -5,6 +5,7 @@
 
 #include <curl/curl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -219,6 +220,9 @@ set_connection(struct http_client *c)
 		{ CURLOPT_NOSIGNAL, 1 }, { CURLOPT_PATH_AS_IS, 1 }, { CURLOPT_TCP_KEEPALIVE, 1 },
 		{ CURLOPT_FOLLOWLOCATION, 0 }, { CURLOPT_SUPPRESS_CONNECT_HEADERS, 1 },
 		{ CURLOPT_MAXCONNECTS, 2 },
+#if LIBCURL_VERSION_NUM >= 0x075700
+		{ CURLOPT_QUICK_EXIT, 1 },	/* else a time-out waits for the name server all the same */
+#endif
 	};
 	CURL *curl = c->curl;
 	CURLcode code = set_protocols(curl);
@@ -276,6 +280,33 @@ make_headers(struct http_client *c, const struct http_request *r)
 	return code;
 }
 
+/*
+ * What a server has sent unasked would be taken for the answer to the next request: libcurl looks for it
+ * only since 8.1. HTTP/2 has its own numbers for that, and its own reasons to speak.
+ */
+static CURLcode
+drop_chattering_connection(struct http_client *c)
+{
+	curl_socket_t fd = CURL_SOCKET_BAD;
+	struct sigaction former;
+	long version = 0;
+	CURL *fresh;
+
+	(void)curl_easy_getinfo(c->curl, CURLINFO_HTTP_VERSION, &version);
+	(void)curl_easy_getinfo(c->curl, CURLINFO_ACTIVESOCKET, &fd);
+	if (version >= CURL_HTTP_VERSION_2_0 || fd == CURL_SOCKET_BAD ||
+	    poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) <= 0)
+		return CURLE_OK;
+	fresh = curl_easy_init();
+	if (fresh == NULL)
+		return CURLE_OUT_OF_MEMORY;
+	ignore_pipe(&former);
+	curl_easy_cleanup(c->curl);
+	(void)sigaction(SIGPIPE, &former, NULL);
+	c->curl = fresh;
+	return CURLE_OK;
+}
+
 static CURLcode
 perform(struct http_client *c, const struct http_request *r, const char *url, int64_t left_ms)
 {
@@ -289,8 +320,10 @@ perform(struct http_client *c, const struct http_request *r, const char *url, in
 	c->header_bytes = 0;
 	c->cut = false;
 	c->error[0] = '\0';
+	code = drop_chattering_connection(c);
 	curl_easy_reset(c->curl);
-	code = set_connection(c);
+	if (code == CURLE_OK)
+		code = set_connection(c);
 	if (code == CURLE_OK)
 		code = set_method(c->curl, c->config, r);
 	if (code == CURLE_OK)
