@@ -428,6 +428,25 @@ try_body(struct try *t, struct slice body, unsigned line)
 	return status;
 }
 
+/* In order, so that the handler's stop() runs. */
+static void
+end(struct try *t)
+{
+	char ended[128], report[DESK_REPORT_MAX];
+	bool told;
+	int status;
+
+	if (!t->ready)
+		return;
+	status = slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), GRACE_MS));
+	if (status == 0)
+		return;
+	describe(status, ended, sizeof(ended));
+	told = desk_report(t->slot.desk, report, sizeof(report)) > 0;
+	t->status = ctl_fail(1, "try", "the slot %s in the handler's stop(), which has %d s%s%s", ended,
+	    GRACE_MS / 1000, told ? ": " : "", told ? report : "");
+}
+
 /* ---- bodies */
 
 static int
@@ -507,6 +526,7 @@ ctl_try(int argc, char **argv)
 		for (; at < argc && status == EX_OK; at++)
 			status = try_argument(&t, argv[at]);
 	}
+	end(&t);
 	slot_client_release(&t.slot);
 	config_free(&t.config);
 	arena_release(&t.arena);

@@ -81,6 +81,13 @@ like((documents(try('--json', $script, lines([ misuse => 'config' ]))))[0]{text}
 $run = try('--set', 'fail=crash', $script, '');
 is($run->{status}, 78, 'one that crashes in start()');
 like($run->{err}, qr/could not start: the slot was killed by SIGSEGV: .*#\d+ [^ ]*script-handler\.so\+0x/, 'is told, with a backtrace');
+my $stopped = tmp_dir() . '/stopped';
+is(try('--set', "stop=$stopped", $script, '')->{status}, 0, 'a handler that is done');
+ok(-e $stopped, 'is stopped in order');
+$run = try('--set', 'stop=crash', $script, '');
+is($run->{status}, 1, 'one that crashes in stop()');
+like($run->{out}, qr/: done$/m, 'has done its message');
+like($run->{err}, qr/the slot was killed by SIGSEGV in the handler's stop\(\), which has 2 s: SIGSEGV.*; #\d+ /, 'and is told');
 $run = try('--timeout', 1, $script, lines([ 'crash' ]));
 like($run->{out}, qr/^try-1: crashed: the slot was killed by SIGSEGV/, 'for people, too');
 

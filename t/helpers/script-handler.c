@@ -13,10 +13,11 @@
  *   misuse WHAT           of the host's functions: format, bytes, size, log, config
  *
  * "\N" is NULL. Settings: name, number, wait (a duration), list, group; statement; kind; fail = "text" makes start() fail ("silent",
- * "crash": in these ways).
+ * "crash": in these ways); stop = "crash" or a file that stop() makes.
  */
 #include <pawl/handler.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 enum { FIELDS_MOST = 64 };
 static char members[256];		/* of the group "group" */
 static const struct pawl_config *kept;	/* as nobody should */
+static const char *at_stop = "";
 
 static void
 see(struct pawl_call *call, const struct pawl_message *msg, const char *what, const char *value)
@@ -202,6 +204,7 @@ start(const struct pawl_config *cfg, void **self)
 
 	(void)self;
 	kept = cfg;
+	at_stop = pawl_config_string(cfg, "stop", "");
 	for (int i = 0; i < count; i++) {
 		char path[32];
 
@@ -238,4 +241,14 @@ start(const struct pawl_config *cfg, void **self)
 	return status;
 }
 
-PAWL_HANDLER(.name = "script", .version = "2.1", .start = start, .handle = handle);
+static void
+stop(void *self)
+{
+	(void)self;
+	if (strcmp(at_stop, "crash") == 0)
+		(void)raise(SIGSEGV);
+	else if (at_stop[0] != '\0')
+		(void)close(open(at_stop, O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+}
+
+PAWL_HANDLER(.name = "script", .version = "2.1", .start = start, .handle = handle, .stop = stop);
