@@ -48,7 +48,8 @@ key_from_json(const struct frame_message *message, const char *pointer, struct a
 	enum json_status status = json_scan_check(body, &offset);
 
 	if (status != JSON_OK) {
-		*error = arena_printf(arena, "the body has no key %s: %s, at byte %zu", pointer,
+		*error = arena_printf(arena, "the body has no key %s: %s, at byte %zu;"
+		    " let the publisher send JSON", pointer,
 		    json_status_text(status), offset);
 		return ENVELOPE_KEY_BAD_BODY;
 	}
@@ -56,8 +57,8 @@ key_from_json(const struct frame_message *message, const char *pointer, struct a
 	if (status == JSON_MISSING || (status == JSON_OK && value.kind == JSON_NULL))
 		return ENVELOPE_KEY_NONE;
 	if (status != JSON_OK) {
-		*error = arena_printf(arena, "the body's key %s is not good: %s, at byte %zu",
-		    pointer, json_status_text(status), offset);
+		*error = arena_printf(arena, "the body's key %s is not good: %s, at byte %zu;"
+		    " let the publisher mend it", pointer, json_status_text(status), offset);
 		return ENVELOPE_KEY_BAD_BODY;
 	}
 	if (value.kind == JSON_OBJECT || value.kind == JSON_ARRAY) {

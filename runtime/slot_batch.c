@@ -17,6 +17,27 @@ slot_message_fail(struct slot_message *m, enum outcome outcome, const char *code
 	m->text = text;
 }
 
+/* What to do about an SQLSTATE: of several entries that fit the first one counts. */
+static const char *
+cure_of(const char *sqlstate)
+{
+	static const struct { const char *begin, *cure; } cures[] = {
+		{ "22", "let the publisher send a value that fits, or mend the statement" },
+		{ "23", "mend the data, or let the statement allow for it" },
+		{ "40", "make the transactions that are in its way shorter" },
+		{ "55P03", "make the transactions that are in its way shorter" },
+		{ "57014", "make it faster, or raise the queue's timeout" },
+		{ "42501", "grant the right to the worker's role" },
+		{ "42601", "mend the statement" },
+		{ "42", "run the migration that is missing, or mend the statement" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cures); i++)
+		if (strncmp(sqlstate, cures[i].begin, strlen(cures[i].begin)) == 0)
+			return cures[i].cure;
+	return "mend the statement, or what it calls";
+}
+
 void
 slot_message_fail_sql(struct slot_message *m, const struct pg_error *error, const char *statement,
     struct arena *arena)
@@ -36,5 +57,6 @@ slot_message_fail_sql(struct slot_message *m, const struct pg_error *error, cons
 	while (shown > 0 && (statement[shown] & 0xc0) == 0x80)
 		shown--;		/* not in the middle of a character */
 	slot_message_fail(m, never ? OUTCOME_REJECT : OUTCOME_RETRY, code,
-	    arena_printf(arena, "%s; in: %.*s", error->text, (int)shown, statement));
+	    arena_printf(arena, "%s; %s; in: %.*s", error->text, cure_of(error->sqlstate),
+	    (int)shown, statement));
 }

@@ -4,6 +4,7 @@
  */
 #include "runtime/slot_call.h"
 
+#include <errno.h>
 #include <stdarg.h>
 
 #include "common/envelope.h"
@@ -12,7 +13,7 @@
 #include "util/log.h"
 #include "util/utf8.h"
 
-enum { TEXTS_BLOCK = 16 * 1024, PARAMS_MAX = 65535, SHORT_TEXT_MAX = 255 };
+enum { TEXTS_BLOCK = 16 * 1024, PARAMS_MAX = 65535, SHORT_TEXT_MAX = 255, BYTES_MAX = 512 * 1024 * 1024 };
 
 const char slot_call_emit_sql[] =
     "insert into pawl.outbox (aggregatetype, aggregateid, type, payload, headers, not_before)"
@@ -117,7 +118,7 @@ text_keep(struct slot_call *c, const char *text)
 	return text_copy(c, text, strlen(text));
 }
 
-/* NULL: it has no text, as with a %ls that the locale cannot show. */
+/* NULL: printf() cannot make it, errno says why. */
 static const char * ATTR_PRINTF(2, 0)
 text_vformat(struct slot_call *c, const char *fmt, va_list ap)
 {
@@ -177,6 +178,9 @@ outcome_of(enum pawl_verdict verdict)
 
 /* ---- reading the message */
 
+#define LET_MEND "let the publisher mend it"
+#define LET_TEXT "let the publisher send a text"
+
 static struct slice
 body_of(const struct slot_call *c)
 {
@@ -192,8 +196,8 @@ body_is_json(struct slot_call *c)
 
 		c->body = status == JSON_OK ? BODY_JSON : BODY_BAD;
 		if (status != JSON_OK)
-			fail(c, OUTCOME_REJECT, "bad_body", "the body is no JSON: %s at byte %zu",
-			    json_status_text(status), offset);
+			fail(c, OUTCOME_REJECT, "bad_body", "the body is no JSON: %s at byte %zu;"
+			    " let the publisher send JSON", json_status_text(status), offset);
 	}
 	return c->body == BODY_JSON;
 }
@@ -208,7 +212,7 @@ find(struct slot_call *c, const char *pointer, bool required, struct json_value 
 		return false;
 	if (pointer == NULL) {
 		fail(c, OUTCOME_REJECT, "bad_field",
-		    "the handler asks for a field without a pointer");
+		    "the handler asks for a field without a pointer: mend the handler");
 		return false;
 	}
 	status = json_scan_lookup(&c->fields, pointer, value, &offset);
@@ -217,8 +221,8 @@ find(struct slot_call *c, const char *pointer, bool required, struct json_value 
 		return true;
 	case JSON_MISSING:
 		if (required)
-			fail(c, OUTCOME_REJECT, "bad_field", "%s is missing",
-			    pointer[0] == '\0' ? "the body" : pointer);
+			fail(c, OUTCOME_REJECT, "bad_field", "%s is missing; let the publisher"
+			    " send it, or the handler do without it", pointer[0] == '\0' ? "the body" : pointer);
 		return false;
 	case JSON_BAD_POINTER:
 		fail(c, OUTCOME_REJECT, "bad_field",
@@ -232,8 +236,8 @@ find(struct slot_call *c, const char *pointer, bool required, struct json_value 
 	case JSON_NO_ROOM:
 		break;
 	}
-	fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu", pointer, json_status_text(status),
-	    offset);
+	fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu; " LET_MEND, pointer,
+	    json_status_text(status), offset);
 	return false;
 }
 
@@ -251,7 +255,7 @@ slot_call_field(struct pawl_call *call, const char *pointer, int required)
 		return text_copy(c, value.raw.data, value.raw.len);
 	room = text_room(c, value.raw.len + 1);
 	if (json_scan_unescape(value.raw, room, &len) != JSON_OK) {
-		fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu", pointer,
+		fail(c, OUTCOME_REJECT, "bad_body", "%s: %s at byte %zu; " LET_MEND, pointer,
 		    json_status_text(JSON_ESCAPED_NUL),
 		    (size_t)(value.raw.data - (const char *)c->view.body));
 		return NULL;
@@ -280,7 +284,7 @@ slot_call_header(struct pawl_call *call, const char *name)
 	if (c->failed || name == NULL || !frame_message_header(c->message->in, name, &value))
 		return NULL;
 	if (memchr(value.data, '\0', value.len) != NULL) {
-		fail(c, OUTCOME_REJECT, "bad_field", "header \"%s\" holds a NUL", name);
+		fail(c, OUTCOME_REJECT, "bad_field", "header \"%s\" holds a NUL: " LET_TEXT, name);
 		return NULL;
 	}
 	return value.len == 0 ? "" : value.data;
@@ -311,7 +315,8 @@ slot_call_header_bytes(struct pawl_call *call, size_t index, size_t *size)
 
 	if (c->failed || !frame_message_header_at(c->message->in, index, &name, &value))
 		return NULL;
-	*size = value.len;
+	if (size != NULL)
+		*size = value.len;
 	return value.len == 0 ? "" : value.data;
 }
 
@@ -326,7 +331,7 @@ slot_call_body(struct pawl_call *call)
 	nul = memchr(c->view.body, '\0', c->view.body_size);
 	if (nul == NULL)
 		return c->view.body;
-	fail(c, OUTCOME_REJECT, "bad_body", "the body is no text: NUL at byte %zu",
+	fail(c, OUTCOME_REJECT, "bad_body", "the body is no text: NUL at byte %zu; " LET_TEXT,
 	    (size_t)(nul - (const char *)c->view.body));
 	return NULL;
 }
@@ -499,12 +504,11 @@ slot_call_emit_header(struct pawl_call *call, const char *name, const char *valu
 
 	if (c->failed)
 		return;
-	if (c->last_emit == NULL || name == NULL || name[0] == '\0' ||
-	    !utf8_valid(name, strlen(name)) ||
+	if (c->last_emit == NULL || name == NULL || name[0] == '\0' || !is_short_text(name) ||
 	    strncmp(name, ENVELOPE_PREFIX, strlen(ENVELOPE_PREFIX)) == 0) {
 		fail(c, OUTCOME_REJECT, "bad_emit",
-		    "the handler sets a header without an emit or a name, or \"%s...\"",
-		    ENVELOPE_PREFIX);
+		    "the handler sets a header without an emit, or its name is no UTF-8 text of 1 to %d "
+		    "bytes, or begins with \"%s\"", SHORT_TEXT_MAX, ENVELOPE_PREFIX);
 		return;
 	}
 	for (header = c->last_emit->headers; header != NULL; header = header->next) {
@@ -601,17 +605,17 @@ slot_call_failed(struct pawl_call *call)
 const char *
 slot_call_format(struct pawl_call *call, const char *fmt, ...)
 {
+	struct slot_call *c = call_of(call);
 	const char *text;
 	va_list ap;
 
 	va_start(ap, fmt);
-	text = text_vformat(call_of(call), fmt, ap);
+	text = text_vformat(c, fmt, ap);
 	va_end(ap);
-	if (text != NULL)
-		return text;
-	fail(call_of(call), OUTCOME_REJECT, "bad_format",
-	    "the handler gives values that the format \"%.100s\" cannot show", fmt);
-	return "";
+	if (text == NULL)
+		fail(c, OUTCOME_REJECT, "bad_format", "the handler formats what printf() cannot make a text of: %s",
+		    strerror(errno));
+	return text;
 }
 
 const char *
@@ -632,8 +636,16 @@ slot_call_bytes(struct pawl_call *call, const void *data, size_t size)
 	static const char hex[] = "0123456789abcdef";
 	struct slot_call *c = call_of(call);
 	const unsigned char *in = data;
-	char *room = text_room(c, 2 + 2 * size + 1), *at = room;
+	char *room, *at;
 
+	if (data == NULL && size > 0)
+		fail(c, OUTCOME_REJECT, "bad_bytes", "the handler gives a NULL for %zu bytes", size);
+	else if (size > BYTES_MAX)
+		fail(c, OUTCOME_REJECT, "bad_bytes",
+		    "the handler makes a text of %zu bytes, and %d are the most", size, BYTES_MAX);
+	if ((data == NULL && size > 0) || size > BYTES_MAX)
+		return NULL;
+	at = room = text_room(c, 2 + 2 * size + 1);
 	*at++ = '\\';
 	*at++ = 'x';
 	for (size_t i = 0; i < size; i++) {
@@ -669,9 +681,6 @@ slot_call_log(struct pawl_call *call, enum pawl_level level, const char *fmt, ..
 
 	if (!log_enabled(at))
 		return;
-	va_start(ap, fmt);
-	text = text_vformat(c, fmt, ap);
-	va_end(ap);
 	(void)snprintf(attempt, sizeof(attempt), "%u", c->view.attempt);
 	former = log_push(NULL);
 	const struct log_context handler = { former, "handler", c->handler->setup->name };
@@ -679,7 +688,12 @@ slot_call_log(struct pawl_call *call, enum pawl_level level, const char *fmt, ..
 	const struct log_context innermost = { &key, "attempt", attempt };
 
 	(void)log_push(&innermost);
-	log_at(at, "%s", text == NULL ? fmt : text);
+	va_start(ap, fmt);
+	text = text_vformat(c, fmt, ap);
+	va_end(ap);
+	log_at(at, "%s", text == NULL ? "(the handler logs what printf() cannot make a text of)" : text);
+	if (text != NULL)
+		c->texts_at -= strlen(text) + 1;	/* nobody keeps it */
 	log_pop(former);
 }
 

@@ -93,8 +93,8 @@ is_name(const char *text)
 static bool
 handler_is_good(struct slot_handlers *h, struct slot_handler *handler, const struct pawl_handler *p)
 {
-	if (p->size < offsetof(struct pawl_handler, name) || p->abi_major != PAWL_ABI_MAJOR ||
-	    p->abi_minor > PAWL_ABI_MINOR) {
+	if (p->size >= offsetof(struct pawl_handler, name) &&
+	    (p->abi_major != PAWL_ABI_MAJOR || p->abi_minor > PAWL_ABI_MINOR)) {
 		slot_handlers_error(h, handler, NULL,
 		    "cannot use \"%s\": it was built for handler ABI %u.%u, and this is %d.%d",
 		    handler->setup->path, p->abi_major, p->abi_minor, PAWL_ABI_MAJOR,
@@ -103,13 +103,18 @@ handler_is_good(struct slot_handlers *h, struct slot_handler *handler, const str
 	}
 	if (p->size < sizeof(*p)) {
 		slot_handlers_error(h, handler, NULL,
-		    "cannot use \"%s\": its pawl_handler has %zu bytes, and ABI %u.%u has %zu",
-		    handler->setup->path, p->size, p->abi_major, p->abi_minor, sizeof(*p));
+		    "cannot use \"%s\": its pawl_handler has %zu bytes, and ABI %d.%d has %zu",
+		    handler->setup->path, p->size, PAWL_ABI_MAJOR, PAWL_ABI_MINOR, sizeof(*p));
 		return false;
 	}
-	if (!is_name(p->name) || !is_name(p->version) || p->handle == NULL) {
+	if (!is_name(p->name) || !is_name(p->version)) {
 		slot_handlers_error(h, handler, NULL,
-		    "cannot use \"%s\": it has no name, no version or no handle function",
+		    "cannot use \"%s\": its name and its version must be texts of 1 to %d bytes",
+		    handler->setup->path, SLOT_NAME_MAX);
+		return false;
+	}
+	if (p->handle == NULL) {
+		slot_handlers_error(h, handler, NULL, "cannot use \"%s\": it has no function handle",
 		    handler->setup->path);
 		return false;
 	}
@@ -145,18 +150,18 @@ load(struct slot_handlers *h, struct slot_handler *handler)
 static void
 start(struct slot_handlers *h, struct slot_handler *handler)
 {
-	struct slot_config config;
+	struct slot_config *config = arena_alloc(h->arena, sizeof(*config));
 	size_t errors = h->errors.len;
 	pid_t pid = getpid();
-	int status;
+	int status = 0;
 
-	slot_config_init(&config, h, handler);
+	slot_config_init(config, h, handler);
 	handler->kind = handler->handler->kind;
-	status = handler->handler->start == NULL
-	    ? 0
-	    : handler->handler->start(&config.config, &handler->self);
+	if (handler->handler->start != NULL)
+		status = handler->handler->start(&config->config, &handler->self);
 	if (getpid() != pid)	/* forked, and come back in the child: one slot is enough */
 		_exit(EX_SOFTWARE);
+	config->over = true;
 	if (status != 0) {
 		if (h->errors.len == errors)
 			slot_handlers_error(h, handler, NULL,
@@ -165,7 +170,7 @@ start(struct slot_handlers *h, struct slot_handler *handler)
 		return;
 	}
 	handler->started = true;
-	slot_config_report_unread(&config);
+	slot_config_report_unread(config);
 	if ((unsigned)handler->kind > PAWL_EXTERNAL)
 		slot_handlers_error(h, handler, NULL,
 		    "cannot use handler \"%s\": its kind is %d, and there are PAWL_EFFECTS (%d),"

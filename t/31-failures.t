@@ -48,16 +48,16 @@ sub ends
 	return;
 }
 
-ends('22 data', [ [ sql => 'insert into u values ($1)', 'x' ] ], 'reject', 'sql_22P02', qr/invalid input syntax for type integer: "x"; in: insert into u/);
-ends('23 duplicate key', [ [ sql => 'insert into u values ($1)', 1 ] ], 'retry', 'sql_23505', qr/Key \(id\)=\(1\) already exists.*constraint "u_pkey"/);
+ends('22 data', [ [ sql => 'insert into u values ($1)', 'x' ] ], 'reject', 'sql_22P02', qr/invalid input syntax for type integer: "x"; let the publisher send a value that fits, or mend the statement; in: insert into u/);
+ends('23 duplicate key', [ [ sql => 'insert into u values ($1)', 1 ] ], 'retry', 'sql_23505', qr/Key \(id\)=\(1\) already exists.*constraint "u_pkey"; mend the data, or let the statement allow for it; in: /);
 ends('23 check', [ [ sql => 'update u set note = $1 where id = 2', 'bad' ] ], 'retry', 'sql_23514', qr/u_note_check/);
-ends('42 no such table', [ [ sql => 'insert into nowhere values ($1)', 1 ] ], 'retry', 'sql_42P01', qr/nowhere/);
+ends('42 no such table', [ [ sql => 'insert into nowhere values ($1)', 1 ] ], 'retry', 'sql_42P01', qr/nowhere.*; run the migration that is missing, or mend the statement; in: /);
 ends('42 when it runs', [ [ sql => q(select raise_it('42703')) ] ], 'retry', 'sql_42703');
 ends('42601 syntax', [ [ sql => 'insrt into u' ] ], 'reject', 'bad_statement', qr/insrt/);
-ends('P0 raise', [ [ sql => q(select raise_it('P0001')) ] ], 'retry', 'sql_P0001', qr/raised on purpose/);
+ends('P0 raise', [ [ sql => q(select raise_it('P0001')) ] ], 'retry', 'sql_P0001', qr/raised on purpose; mend the statement, or what it calls; in: /);
 ends('own class', [ [ sql => q(select raise_it('QQ123')) ] ], 'retry', 'sql_QQ123');
 ends('57014 too slow', [ [ sql => 'select pg_sleep(20)' ] ], 'retry', 'timeout', qr/statement timeout/);
-ends('40001 five times', [ [ sql => q(select raise_it('40001')) ] ], 'retry', 'sql_40001');
+ends('40001 five times', [ [ sql => q(select raise_it('40001')) ] ], 'retry', 'sql_40001', qr/; make the transactions that are in its way shorter; in: /);
 ends('40P01 again and again', [ [ sql => q(select raise_it('40P01')) ] ], 'retry', 'sql_40P01');
 ends('25P02 and the like', [ [ sql => q(select raise_it('54000')) ] ], 'retry', 'sql_54000');
 ends('wrong number of rows', [ [ sql => 'update u set note = $1 where id = 77', 'x' ], [ expect => 1, 3, 'no_row' ] ], 'reject', 'no_row', qr/expected 1 rows, and the statement touched 0; in: update u/);

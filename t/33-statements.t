@@ -40,7 +40,7 @@ for my $sql ('begin', 'BEGIN', 'Start transaction', 'commit', 'commit work', 'en
 }
 ends('select 1; commit', 'reject:bad_statement', qr/multiple commands/);
 ends('insert into t values (1); insert into t values (2)', 'reject:bad_statement', qr/multiple commands/);
-ends('selct 1', 'reject:bad_statement', qr/syntax error at or near "selct" at character 1; in: selct 1/);
+ends('selct 1', 'reject:bad_statement', qr/syntax error at or near "selct" at character 1; mend the statement; in: selct 1/);
 ends('select $1::int', 'reject:bad_statement', qr/has 1 parameters, and 0 were given/);
 ends('select $1::int', 'reject:bad_statement', qr/has 1 parameters, and 2 were given/, 1, 2);
 ends('select 1', 'reject:bad_statement', qr/has 0 parameters, and 1 were given/, 1);

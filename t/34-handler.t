@@ -56,15 +56,15 @@ field_is($body, '/m~0n', '2', '~0 is a tilde');
 field_is($body, '/arr/1', '20', 'an element');
 field_is('"text"', '', 'text', 'the whole text');
 field_is(' 5 ', '', '5', 'a number alone');
-field_fails($body, '/missing', 'bad_field', qr{^/missing is missing$}, 'a missing field');
+field_fails($body, '/missing', 'bad_field', qr{^/missing is missing; let the publisher send it, or the handler do without it$}, 'a missing field');
 field_fails($body, '/arr/2', 'bad_field', qr{/arr/2 is missing}, 'a missing element');
 field_fails($body, '/n/x', 'bad_field', qr{/n/x is missing}, 'a member of a number');
 field_fails($body, 'n', 'bad_field', qr{"n" is no JSON pointer}, 'no pointer');
 field_fails($body, undef, 'bad_field', qr{without a pointer}, 'no pointer at all');
-field_fails('{"a":1', '/a', 'bad_body', qr{the body is no JSON: .* at byte 6}, 'half a body');
+field_fails('{"a":1', '/a', 'bad_body', qr{^the body is no JSON: .* at byte 6; let the publisher send JSON$}, 'half a body');
 field_fails('', '/a', 'bad_body', qr{at byte 0}, 'no body');
 field_fails("{\"a\":\"\xff\"}", '/a', 'bad_body', qr{UTF-8.* at byte 6}, 'no UTF-8');
-field_fails('{"a":1,"b":2,"a":3}', '/a', 'bad_body', qr{/a: .* at byte \d+}, 'a double key');
+field_fails('{"a":1,"b":2,"a":3}', '/a', 'bad_body', qr{/a: .* at byte \d+; let the publisher mend it$}, 'a double key');
 field_fails('{"a":"x\u0000y"}', '/a', 'bad_body', qr{/a: .* at byte \d+}, 'an escaped NUL');
 field_fails('[' x 100 . ']' x 100, '/0', 'bad_body', qr{at byte 6[45]}, 'too deep');
 field_is('{"a":1,"b":2,"c":{"x":1,"x":2},"d":"\u0000"}', '/b', '2', 'double keys and NULs elsewhere');
@@ -84,7 +84,7 @@ field_is('{"a":1,"b":2,"c":{"x":1,"x":2},"d":"\u0000"}', '/b', '2', 'double keys
 	is_deeply(\@seen, [ "t\xc3\xa4xt", 'y z', undef, '' ], 'body and headers');
 	($out) = look("a\0b", [ 'body' ]);
 	is("$out->{outcome} $out->{code}", 'reject bad_body', 'a body with a NUL is no text');
-	like($out->{text}, qr/byte 1/, 'its place is told');
+	like($out->{text}, qr/byte 1; let the publisher send a text$/, 'its place is told, and what to do');
 	my $trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 	($out, @seen) = look('x', [ 'view' ], { type => 'OrderPlaced', routing_key => 'r.k', attempt => 2, attempts => 6, 'h.traceparent' => $trace });
 	my %seen;
@@ -140,6 +140,7 @@ sub events { return map { { seq => $_->[0], at => $_->[1], aid => $_->[2], type 
 		[ [ emit => 'a', 'b', '', '{}' ] ], [ [ emit => 'a', 'b', undef, '{}' ] ], [ [ emit => 'a', 'b', 'x' x 256, '{}' ] ], [ [ emit => 'a', 'b', 'T', '{' ] ],
 		[ [ emit_header => 'a', 'b' ] ], [ [ emit_delay => 5 ] ], [ [ emit => 'a', 'b', 'T', '{}' ], [ emit_delay => -5 ] ],
 		[ [ emit => 'a', 'b', 'T', '{}' ], [ emit_header => '', 'x' ] ], [ [ emit => 'a', 'b', 'T', '{}' ], [ emit_header => 'x-pawl-reason', 'x' ] ],
+		[ [ emit => 'a', 'b', 'T', '{}' ], [ emit_header => 'n' x 256, 'x' ] ],
 	);
 	for my $bad (@bad) {
 		my $o = look('x', @$bad);
@@ -154,7 +155,7 @@ sub events { return map { { seq => $_->[0], at => $_->[1], aid => $_->[2], type 
 # What this kind cannot do, and misuse
 for my $case ([ 'no_query', [ query => 'select 1' ] ], [ 'bad_reply', [ reply => 'hello' ], [ reply => 'again' ] ], [ 'bad_reply', [ reply => 'x' x 131073 ] ], [ 'bad_statement', [ sql => undef ] ], [ 'bad_expect', [ expect => 1, 3, 'x' ] ],
 	[ 'bad_expect', [ sql => 'select 1' ], [ expect => 1, 0, 'x' ] ], [ 'bad_expect', [ sql => 'select 1' ], [ expect => -1, 3, 'x' ] ], [ 'bad_verdict', [ return => -3 ] ],
-	[ 'bad_format', [ 'wide' ] ]) {
+	[ 'bad_format', [ misuse => 'format' ] ], [ 'bad_bytes', [ misuse => 'bytes' ] ], [ 'bad_bytes', [ misuse => 'size' ] ]) {
 	my ($code, @lines) = @$case;
 	my $o = look('x', @lines);
 	is("$o->{outcome} $o->{code}", "reject $code", join(' ', map { $_ // 'null' } map { @$_ } @lines));
@@ -171,6 +172,9 @@ for my $case ([ 'no_query', [ query => 'select 1' ] ], [ 'bad_reply', [ reply =>
 	look('x', [ log => 1, "my complaint\twith a tab" =~ s/\t/ /r ], [ log => 3, 'quietly' ], { attempt => 3 });
 	like($driver->log, qr/level=warning program=pawl-slot .*queue=h slot=0 handler=script key=m$serial attempt=3 msg="my complaint with a tab"/, 'a handler logs with its context');
 	like($driver->log, qr/level=debug .*msg="?quietly/, 'at any level');
+	$driver->allow_log(qr/cannot make a text of/);
+	is(look('x', [ misuse => 'log' ])->{outcome}, 'done', 'a log that cannot be formatted');
+	like($driver->log, qr/handler=script key=m$serial .*printf\(\) cannot make a text of/, 'is told');
 }
 
 # A handler that forks when it starts, and comes back in both

@@ -50,8 +50,8 @@ my @which = ([ rows => 'select txid_current()' ]);		# the transaction that a mes
 		script('m-19', [ sql => 'insert into account values ($1, -1)', 'm' ]));			# an effect fails at the commit
 	is(outcomes(@out), 'done done reject:sql_22012 done retry:sql_23514 done duplicate reject:no retry:later reject:no_account reject:no_account'
 		. ' retry:sql_42703 retry:sql_42P01 reject:bad_statement reject:bad_statement retry:sql_23514 done done done retry:sql_23514', 'each its own outcome');
-	like($out[2]{text}, qr/division by zero; in: select 1/, 'and reason');
-	like($out[4]{text}, qr/account_balance_check"; in: insert into account/, 'of what was sent with another message\'s query');
+	like($out[2]{text}, qr/division by zero; let the publisher send a value that fits, or mend the statement; in: select 1/, 'and reason');
+	like($out[4]{text}, qr/account_balance_check"; mend the data, or let the statement allow for it; in: insert into account/, 'of what was sent with another message\'s query');
 	is(effects('m-%'), 'm-known m-01 m-02 m-06 m-18', 'effects of those that are done');
 	is(keys_of('mixed'), 'm-01 m-02 m-04 m-06 m-16 m-17 m-18 m-known', 'and their keys');
 	is(values_of('m-04'), 2, 'a message sees the effects of those before it, but of those that failed');

@@ -115,8 +115,8 @@ test_keys(void)
 	test_key("json:/o", message(none, none, body), ENVELOPE_KEY_BAD_BODY, "object");
 	test_key("json:/a", message(none, none, body), ENVELOPE_KEY_BAD_BODY, "array");
 	test_key("json:/nul", message(none, none, body), ENVELOPE_KEY_BAD_BODY, "escaped NUL");
-	test_key("json:/d", message(none, none, body), ENVELOPE_KEY_BAD_BODY, "twice in an object, at byte");
-	test_key("json:/id", message(none, none, "{\"id\":1"), ENVELOPE_KEY_BAD_BODY, "syntax error, at byte 7");
+	test_key("json:/d", message(none, none, body), ENVELOPE_KEY_BAD_BODY, "let the publisher mend it");
+	test_key("json:/id", message(none, none, "{\"id\":1"), ENVELOPE_KEY_BAD_BODY, "syntax error, at byte 7; let the publisher send JSON");
 	test_key("json:/id", message(none, none, ""), ENVELOPE_KEY_BAD_BODY, "syntax error, at byte 0");
 	test_key("json:/id", message(none, none, "{\"id\":\"\xff\"}"), ENVELOPE_KEY_BAD_BODY, "UTF-8");
 	test_key("json:", message(none, none, "\"whole\""), ENVELOPE_KEY_OK, "whole");
