@@ -45,6 +45,18 @@ is_name(const char *name)
 	return name[0] >= 'a' && name[0] <= 'z' && name[len] == '\0' && len <= NAME_MAX_BYTES;
 }
 
+/* These have a meaning already: use = "sql". */
+static bool
+is_taken(const char *name)
+{
+	static const char *const taken[] = { "exec", "http", "ignore", "sql" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
+		if (strcmp(name, taken[i]) == 0)
+			return true;
+	return false;
+}
+
 /* Where a file of ours goes; NULL: it belongs to the other variant. */
 static const char *
 path_of(struct new_handler *n, const struct ctl_file *file)
@@ -135,6 +147,9 @@ make(struct new_handler *n)
 	if (!is_name(n->name))
 		return ctl_fail(EX_USAGE, "new-handler", "cannot name a handler \"%s\": take a small letter, then small letters, "
 		    "digits and _, %d at most", n->name, NAME_MAX_BYTES);
+	if (is_taken(n->name))
+		return ctl_fail(EX_USAGE, "new-handler", "cannot name a handler \"%s\": use = \"%s\" has a meaning already",
+		    n->name, n->name);
 	if (mkdir(n->dir, 0777) < 0)
 		return ctl_fail(EX_CANTCREAT, "new-handler", "could not make directory \"%s\": %s%s", n->dir, strerror(errno),
 		    errno == EEXIST ? ": nothing is overwritten, say another name or directory" : "");
@@ -144,7 +159,7 @@ make(struct new_handler *n)
 		return status;
 	}
 	printf("made %s: read its README.md, or begin with\n  cd %s && %smake check\n", n->dir, n->dir,
-	    n->automake ? "autoreconf -i && ./configure && " : "");
+	    n->automake ? "ACLOCAL_PATH=$(pkg-config --variable=prefix pawl)/share/aclocal autoreconf -i && ./configure && " : "");
 	return EX_OK;
 }
 

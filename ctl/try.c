@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -225,6 +226,15 @@ failed(struct try *t, const char *key, const char *outcome, const char *text)
 /* ---- the slot */
 
 static void
+describe(int status, char *buf, size_t size)
+{
+	char text[96];
+
+	spawn_status_text(status, text, sizeof(text));
+	(void)snprintf(buf, size, "%s%s", WIFSIGNALED(status) ? "was " : "", text);
+}
+
+static void
 slot_is_gone(struct try *t, const char *key, enum slot_client_status how)
 {
 	struct buf text = BUF_INIT;
@@ -242,9 +252,9 @@ slot_is_gone(struct try *t, const char *key, enum slot_client_status how)
 		(void)slot_client_end(&t->slot, clock_mono_now());
 		failed(t, key, "crashed", "what came from the slot is no answer: the handler wrote to descriptor 3");
 	} else {
-		spawn_status_text(slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), GRACE_MS)),
-		    ended, sizeof(ended));
-		buf_printf(&text, "the slot was %s while the handler had this message", ended);
+		describe(slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), GRACE_MS)), ended,
+		    sizeof(ended));
+		buf_printf(&text, "the slot %s while the handler had this message", ended);
 		if (desk_report(t->slot.desk, report, sizeof(report)) > 0)
 			buf_printf(&text, ": %s", report);
 		failed(t, key, "crashed", text.data);
@@ -252,6 +262,27 @@ slot_is_gone(struct try *t, const char *key, enum slot_client_status how)
 	slot_client_release(&t->slot);
 	t->ready = false;
 	buf_release(&text);
+}
+
+/* Before it was ready: how it ended, and what it said then. */
+static int
+start_failed(struct try *t, enum slot_client_status how)
+{
+	char ended[128], report[DESK_REPORT_MAX];
+	bool late = how == SLOT_CLIENT_LATE, told;
+	int status;
+
+	if (late)
+		(void)kill(t->slot.pid, SIGXCPU);	/* it says where it is, if it can */
+	status = slot_client_end(
+	    &t->slot, clock_mono_after_ms(clock_mono_now(), late ? LAST_WORDS_MS : GRACE_MS));
+	if (late)
+		(void)snprintf(ended, sizeof(ended), "did not start within %d s", START_MS / 1000);
+	else
+		describe(status, ended, sizeof(ended));
+	told = desk_report(t->slot.desk, report, sizeof(report)) > 0;
+	return ctl_fail(EX_CONFIG, "try", "the handler could not start: the slot %s%s%s", ended, told ? ": " : "",
+	    told ? report : "");
 }
 
 static int
@@ -280,8 +311,7 @@ start(struct try *t)
 		print(stderr, answer.text, strlen(answer.text));
 		return EX_CONFIG;
 	}
-	spawn_status_text(slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), GRACE_MS)), text, sizeof(text));
-	return ctl_fail(EX_CONFIG, "try", "the handler could not start: the slot was %s", text);
+	return start_failed(t, how);
 }
 
 /* ---- a message */
@@ -398,6 +428,25 @@ try_body(struct try *t, struct slice body, unsigned line)
 	return status;
 }
 
+/* In order, so that the handler's stop() runs. */
+static void
+end(struct try *t)
+{
+	char ended[128], report[DESK_REPORT_MAX];
+	bool told;
+	int status;
+
+	if (!t->ready)
+		return;
+	status = slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), GRACE_MS));
+	if (status == 0)
+		return;
+	describe(status, ended, sizeof(ended));
+	told = desk_report(t->slot.desk, report, sizeof(report)) > 0;
+	t->status = ctl_fail(1, "try", "the slot %s in the handler's stop(), which has %d s%s%s", ended,
+	    GRACE_MS / 1000, told ? ": " : "", told ? report : "");
+}
+
 /* ---- bodies */
 
 static int
@@ -466,9 +515,10 @@ ctl_try(int argc, char **argv)
 	else
 		status = use_file(&t, argv[at++]);
 	if (status == EX_OK) {
-		/* The inbox has no part in this, and without --database nothing is asked. */
+		/* The inbox has no part in this, and without --database nothing is asked: that is "" to the slot. To those
+		 * who write it, it is what the environment says, as in a configuration. */
 		t.queue.dedup = DEDUP_NONE;
-		t.queue.conninfo = t.database == NULL ? "" : t.database;
+		t.queue.conninfo = t.database == NULL ? "" : t.database[0] != '\0' ? t.database : "fallback_application_name=pawlctl";
 		if (t.timeout_s > 0)
 			t.queue.timeout_ms = t.timeout_s * 1000;
 		if (at == argc)
@@ -476,6 +526,7 @@ ctl_try(int argc, char **argv)
 		for (; at < argc && status == EX_OK; at++)
 			status = try_argument(&t, argv[at]);
 	}
+	end(&t);
 	slot_client_release(&t.slot);
 	config_free(&t.config);
 	arena_release(&t.arena);

@@ -123,18 +123,6 @@ swept(void *arg, struct pg_result **result, const struct pg_error *error)
 	log_pop(former);
 }
 
-static void
-add_text(struct buf *list, struct slice text)
-{
-	buf_puts(list, list->len == 0 ? "{\"" : ",\"");
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.data[i] == '"' || text.data[i] == '\\')
-			buf_putc(list, '\\');
-		buf_putc(list, text.data[i]);
-	}
-	buf_putc(list, '"');
-}
-
 /* The last row that may be read: cursor, or a due one. */
 static int64_t
 last_row(const struct outbox_reader *r)
@@ -189,13 +177,13 @@ catch_up(struct outbox *o, unsigned rows)
 		outbox_leave_list(o, aggregate);
 		aggregate->list = AGGREGATE_CATCHING_UP;
 		aggregate_list_append(&r->catching_up, aggregate);
-		add_text(&types, aggregate_type(aggregate));
-		add_text(&ids, aggregate_id(aggregate));
+		outbox_add_text(&types, aggregate_type(aggregate));
+		outbox_add_text(&ids, aggregate_id(aggregate));
 		if (aggregate->dropped_from < from)
 			from = aggregate->dropped_from;
 	}
-	buf_putc(&types, '}');
-	buf_putc(&ids, '}');
+	outbox_end_list(&types);
+	outbox_end_list(&ids);
 	read_back(o, caught_up, from, rows, &types, &ids);
 	buf_release(&types);
 	buf_release(&ids);

@@ -4,6 +4,7 @@
  */
 #include "runtime/slot_call.h"
 
+#include <errno.h>
 #include <stdarg.h>
 
 #include "common/envelope.h"
@@ -12,7 +13,7 @@
 #include "util/log.h"
 #include "util/utf8.h"
 
-enum { TEXTS_BLOCK = 16 * 1024, PARAMS_MAX = 65535, SHORT_TEXT_MAX = 255 };
+enum { TEXTS_BLOCK = 16 * 1024, PARAMS_MAX = 65535, SHORT_TEXT_MAX = 255, BYTES_MAX = 512 * 1024 * 1024 };
 
 const char slot_call_emit_sql[] =
     "insert into pawl.outbox (aggregatetype, aggregateid, type, payload, headers, not_before)"
@@ -117,6 +118,7 @@ text_keep(struct slot_call *c, const char *text)
 	return text_copy(c, text, strlen(text));
 }
 
+/* NULL: printf() cannot make it, errno says why. */
 static const char * ATTR_PRINTF(2, 0)
 text_vformat(struct slot_call *c, const char *fmt, va_list ap)
 {
@@ -133,7 +135,7 @@ text_vformat(struct slot_call *c, const char *fmt, va_list ap)
 	}
 	va_end(again);
 	if (len < 0)
-		return "";
+		return NULL;
 	c->texts_at += len + 1;
 	return room;
 }
@@ -313,7 +315,8 @@ slot_call_header_bytes(struct pawl_call *call, size_t index, size_t *size)
 
 	if (c->failed || !frame_message_header_at(c->message->in, index, &name, &value))
 		return NULL;
-	*size = value.len;
+	if (size != NULL)
+		*size = value.len;
 	return value.len == 0 ? "" : value.data;
 }
 
@@ -501,12 +504,11 @@ slot_call_emit_header(struct pawl_call *call, const char *name, const char *valu
 
 	if (c->failed)
 		return;
-	if (c->last_emit == NULL || name == NULL || name[0] == '\0' ||
-	    !utf8_valid(name, strlen(name)) ||
+	if (c->last_emit == NULL || name == NULL || name[0] == '\0' || !is_short_text(name) ||
 	    strncmp(name, ENVELOPE_PREFIX, strlen(ENVELOPE_PREFIX)) == 0) {
 		fail(c, OUTCOME_REJECT, "bad_emit",
-		    "the handler sets a header without an emit or a name, or \"%s...\"",
-		    ENVELOPE_PREFIX);
+		    "the handler sets a header without an emit, or its name is no UTF-8 text of 1 to %d "
+		    "bytes, or begins with \"%s\"", SHORT_TEXT_MAX, ENVELOPE_PREFIX);
 		return;
 	}
 	for (header = c->last_emit->headers; header != NULL; header = header->next) {
@@ -603,12 +605,16 @@ slot_call_failed(struct pawl_call *call)
 const char *
 slot_call_format(struct pawl_call *call, const char *fmt, ...)
 {
+	struct slot_call *c = call_of(call);
 	const char *text;
 	va_list ap;
 
 	va_start(ap, fmt);
-	text = text_vformat(call_of(call), fmt, ap);
+	text = text_vformat(c, fmt, ap);
 	va_end(ap);
+	if (text == NULL)
+		fail(c, OUTCOME_REJECT, "bad_format", "the handler formats what printf() cannot make a text of: %s",
+		    strerror(errno));
 	return text;
 }
 
@@ -630,8 +636,16 @@ slot_call_bytes(struct pawl_call *call, const void *data, size_t size)
 	static const char hex[] = "0123456789abcdef";
 	struct slot_call *c = call_of(call);
 	const unsigned char *in = data;
-	char *room = text_room(c, 2 + 2 * size + 1), *at = room;
+	char *room, *at;
 
+	if (data == NULL && size > 0)
+		fail(c, OUTCOME_REJECT, "bad_bytes", "the handler gives a NULL for %zu bytes", size);
+	else if (size > BYTES_MAX)
+		fail(c, OUTCOME_REJECT, "bad_bytes",
+		    "the handler makes a text of %zu bytes, and %d are the most", size, BYTES_MAX);
+	if ((data == NULL && size > 0) || size > BYTES_MAX)
+		return NULL;
+	at = room = text_room(c, 2 + 2 * size + 1);
 	*at++ = '\\';
 	*at++ = 'x';
 	for (size_t i = 0; i < size; i++) {
@@ -661,6 +675,7 @@ slot_call_log(struct pawl_call *call, enum pawl_level level, const char *fmt, ..
 	struct slot_call *c = call_of(call);
 	enum log_level at = log_level_of(level);
 	const struct log_context *former;
+	const char *text;
 	char attempt[16];
 	va_list ap;
 
@@ -673,11 +688,12 @@ slot_call_log(struct pawl_call *call, enum pawl_level level, const char *fmt, ..
 	const struct log_context innermost = { &key, "attempt", attempt };
 
 	(void)log_push(&innermost);
-	buf_clear(&c->scratch);
 	va_start(ap, fmt);
-	buf_vprintf(&c->scratch, fmt, ap);
+	text = text_vformat(c, fmt, ap);
 	va_end(ap);
-	log_at(at, "%s", c->scratch.data);
+	log_at(at, "%s", text == NULL ? "(the handler logs what printf() cannot make a text of)" : text);
+	if (text != NULL)
+		c->texts_at -= strlen(text) + 1;	/* nobody keeps it */
 	log_pop(former);
 }
 

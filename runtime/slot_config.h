@@ -1,6 +1,6 @@
 /*
  * slot_config.h - struct pawl_config: a handler's own settings, while its start() runs. A setting
- * that nobody reads is an error.
+ * that nobody reads is an error. It stays as long as the slot, for handlers that keep what they should not.
  */
 #ifndef PAWL_RUNTIME_SLOT_CONFIG_H
 #define PAWL_RUNTIME_SLOT_CONFIG_H
@@ -11,6 +11,7 @@ struct slot_config {
 	struct pawl_config config;	/* first */
 	struct slot_handlers *handlers;
 	struct slot_handler *handler;
+	bool over;			/* start() has returned: whoever asks now is told so, and ends the slot */
 };
 
 void	slot_config_init(struct slot_config *, struct slot_handlers *, struct slot_handler *) ATTR_NONNULL;

@@ -92,8 +92,8 @@ is_name(const char *text)
 static bool
 handler_is_good(struct slot_handlers *h, struct slot_handler *handler, const struct pawl_handler *p)
 {
-	if (p->size < offsetof(struct pawl_handler, name) || p->abi_major != PAWL_ABI_MAJOR ||
-	    p->abi_minor > PAWL_ABI_MINOR) {
+	if (p->size >= offsetof(struct pawl_handler, name) &&
+	    (p->abi_major != PAWL_ABI_MAJOR || p->abi_minor > PAWL_ABI_MINOR)) {
 		slot_handlers_error(h, handler, NULL,
 		    "cannot use \"%s\": it was built for handler ABI %u.%u, and this is %d.%d",
 		    handler->setup->path, p->abi_major, p->abi_minor, PAWL_ABI_MAJOR,
@@ -102,13 +102,18 @@ handler_is_good(struct slot_handlers *h, struct slot_handler *handler, const str
 	}
 	if (p->size < sizeof(*p)) {
 		slot_handlers_error(h, handler, NULL,
-		    "cannot use \"%s\": its pawl_handler has %zu bytes, and ABI %u.%u has %zu",
-		    handler->setup->path, p->size, p->abi_major, p->abi_minor, sizeof(*p));
+		    "cannot use \"%s\": its pawl_handler has %zu bytes, and ABI %d.%d has %zu",
+		    handler->setup->path, p->size, PAWL_ABI_MAJOR, PAWL_ABI_MINOR, sizeof(*p));
 		return false;
 	}
-	if (!is_name(p->name) || !is_name(p->version) || p->handle == NULL) {
+	if (!is_name(p->name) || !is_name(p->version)) {
 		slot_handlers_error(h, handler, NULL,
-		    "cannot use \"%s\": it has no name, no version or no handle function",
+		    "cannot use \"%s\": its name and its version must be texts of 1 to %d bytes",
+		    handler->setup->path, SLOT_NAME_MAX);
+		return false;
+	}
+	if (p->handle == NULL) {
+		slot_handlers_error(h, handler, NULL, "cannot use \"%s\": it has no function handle",
 		    handler->setup->path);
 		return false;
 	}
@@ -144,13 +149,16 @@ load(struct slot_handlers *h, struct slot_handler *handler)
 static void
 start(struct slot_handlers *h, struct slot_handler *handler)
 {
-	struct slot_config config;
+	struct slot_config *config = arena_alloc(h->arena, sizeof(*config));
 	size_t errors = h->errors.len;
+	int status = 0;
 
-	slot_config_init(&config, h, handler);
+	slot_config_init(config, h, handler);
 	handler->kind = handler->handler->kind;
-	if (handler->handler->start != NULL &&
-	    handler->handler->start(&config.config, &handler->self) != 0) {
+	if (handler->handler->start != NULL)
+		status = handler->handler->start(&config->config, &handler->self);
+	config->over = true;
+	if (status != 0) {
 		if (h->errors.len == errors)
 			slot_handlers_error(h, handler, NULL,
 			    "handler \"%s\" could not start, and does not say why",
@@ -158,7 +166,7 @@ start(struct slot_handlers *h, struct slot_handler *handler)
 		return;
 	}
 	handler->started = true;
-	slot_config_report_unread(&config);
+	slot_config_report_unread(config);
 	if ((unsigned)handler->kind > PAWL_EXTERNAL)
 		slot_handlers_error(h, handler, NULL,
 		    "cannot use handler \"%s\": its kind is %d, and there are PAWL_EFFECTS (%d),"

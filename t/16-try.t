@@ -76,6 +76,18 @@ for my $case ([ 'crash', 'crashed', qr/killed by SIGSEGV/ ], [ 'exit', 'crashed'
 	like($out[1]{text}, $text, "$what: is told");
 	like($out[1]{text}, qr/#\d+ [^ ]*script-handler\.so\+0x/, "$what: with a backtrace through the handler") if $what ne 'exit';
 }
+like((documents(try('--json', $script, lines([ misuse => 'config' ]))))[0]{text}, qr/^the slot exited with 70 .*: the handler uses its pawl_config when start\(\) has returned/,
+	'one that keeps its configuration is told so');
+$run = try('--set', 'fail=crash', $script, '');
+is($run->{status}, 78, 'one that crashes in start()');
+like($run->{err}, qr/could not start: the slot was killed by SIGSEGV: .*#\d+ [^ ]*script-handler\.so\+0x/, 'is told, with a backtrace');
+my $stopped = tmp_dir() . '/stopped';
+is(try('--set', "stop=$stopped", $script, '')->{status}, 0, 'a handler that is done');
+ok(-e $stopped, 'is stopped in order');
+$run = try('--set', 'stop=crash', $script, '');
+is($run->{status}, 1, 'one that crashes in stop()');
+like($run->{out}, qr/: done$/m, 'has done its message');
+like($run->{err}, qr/the slot was killed by SIGSEGV in the handler's stop\(\), which has 2 s: SIGSEGV.*; #\d+ /, 'and is told');
 $run = try('--timeout', 1, $script, lines([ 'crash' ]));
 like($run->{out}, qr/^try-1: crashed: the slot was killed by SIGSEGV/, 'for people, too');
 
@@ -122,5 +134,10 @@ for my $kind (qw(reads external)) {
 	is(join(' ', map { $_->{verdict} . ($_->{code} ? " $_->{code}" : '') } @out), 'retry sql_42703 done', "$kind: a query that fails");
 }
 is($db->value('select (select count(*) from effects) + (select count(*) from seen) + (select count(*) from pawl.inbox)'), 0, 'nothing was done');
+{
+	my ($host, $port, $user) = map { $db->conninfo =~ /\b$_=(\S+)/ ? $1 : '' } qw(host port user);
+	local %ENV = (%ENV, PGHOST => $host, PGPORT => $port, PGUSER => $user, PGDATABASE => $db->name);
+	is((documents(try('--json', '-d', '', '--set', 'kind=reads', $script, lines([ rows => 'select 1' ]))))[0]{verdict}, 'done', 'the database of PGHOST, PGDATABASE ...');
+}
 like(try('-d', 'host=/nowhere', $script, '')->{err}, qr/the database cannot be asked: /, 'a database that is not there');
 done_testing;

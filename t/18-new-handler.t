@@ -17,6 +17,11 @@ for my $variant ([ 'plain_view', '', 'make check' ], [ 'auto_view', '--automake'
 	my ($status, $out) = sh($tmp, "pawlctl new-handler $option $name");
 	is($status, 0, "$name: made") or diag($out);
 	like($out, qr/^made $name: .*cd $name/s, "$name: and what comes next");
+	if ($option) {
+		like($out, qr{ACLOCAL_PATH=\$\(pkg-config --variable=prefix pawl\)/share/aclocal autoreconf}, "$name: with where pawl.m4 is");
+		my ($failed, $error) = sh("$tmp/$name", 'env -u ACLOCAL_PATH aclocal');
+		like($error, qr/could not find the pawl\.m4 of the installed Pawl: let ACLOCAL_PATH name/, "$name: without it, that is told");
+	}
 	my $lines = () = read_file("$tmp/$name/README.md") =~ /\n/g;
 	cmp_ok($lines, '<=', 14, "$name: a short README");
 	unlike(join('', map { read_file($_) } glob("$tmp/$name/*")), qr/\@NAME\@|\@USE\@/, "$name: everything is filled in");
@@ -50,6 +55,7 @@ is((sh($tmp, 'pawlctl new-handler other some-where'))[0], 0, 'a directory of ano
 ok(-e "$tmp/some-where/other.c", 'has it');
 for my $case ([ 'Other', qr/cannot name a handler "Other": take a small letter/ ], [ '2nd', qr/cannot name/ ], [ 'a-b', qr/cannot name/ ], [ "''", qr/cannot name/ ],
     [ 'a' x 41, qr/40 at most/ ], [ '../up', qr/cannot name/ ], [ '', qr/say the handler's name/ ], [ 'a b c', qr/say the handler's name/ ],
+    [ 'sql', qr/cannot name a handler "sql": use = "sql" has a meaning/ ], [ 'ignore some-other', qr/has a meaning/ ],
     [ 'other some-where', qr/could not make directory "some-where": File exists: nothing is overwritten/ ], [ 'other no/where', qr{could not make directory "no/where": No such file} ]) {
 	my ($arguments, $error) = @$case;
 	my ($status, $out) = sh($tmp, "pawlctl new-handler $arguments");

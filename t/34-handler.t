@@ -140,6 +140,7 @@ sub events { return map { { seq => $_->[0], at => $_->[1], aid => $_->[2], type 
 		[ [ emit => 'a', 'b', '', '{}' ] ], [ [ emit => 'a', 'b', undef, '{}' ] ], [ [ emit => 'a', 'b', 'x' x 256, '{}' ] ], [ [ emit => 'a', 'b', 'T', '{' ] ],
 		[ [ emit_header => 'a', 'b' ] ], [ [ emit_delay => 5 ] ], [ [ emit => 'a', 'b', 'T', '{}' ], [ emit_delay => -5 ] ],
 		[ [ emit => 'a', 'b', 'T', '{}' ], [ emit_header => '', 'x' ] ], [ [ emit => 'a', 'b', 'T', '{}' ], [ emit_header => 'x-pawl-reason', 'x' ] ],
+		[ [ emit => 'a', 'b', 'T', '{}' ], [ emit_header => 'n' x 256, 'x' ] ],
 	);
 	for my $bad (@bad) {
 		my $o = look('x', @$bad);
@@ -153,7 +154,8 @@ sub events { return map { { seq => $_->[0], at => $_->[1], aid => $_->[2], type 
 
 # What this kind cannot do, and misuse
 for my $case ([ 'no_query', [ query => 'select 1' ] ], [ 'bad_reply', [ reply => 'hello' ], [ reply => 'again' ] ], [ 'bad_reply', [ reply => 'x' x 131073 ] ], [ 'bad_statement', [ sql => undef ] ], [ 'bad_expect', [ expect => 1, 3, 'x' ] ],
-	[ 'bad_expect', [ sql => 'select 1' ], [ expect => 1, 0, 'x' ] ], [ 'bad_expect', [ sql => 'select 1' ], [ expect => -1, 3, 'x' ] ], [ 'bad_verdict', [ return => -3 ] ]) {
+	[ 'bad_expect', [ sql => 'select 1' ], [ expect => 1, 0, 'x' ] ], [ 'bad_expect', [ sql => 'select 1' ], [ expect => -1, 3, 'x' ] ], [ 'bad_verdict', [ return => -3 ] ],
+	[ 'bad_format', [ misuse => 'format' ] ], [ 'bad_bytes', [ misuse => 'bytes' ] ], [ 'bad_bytes', [ misuse => 'size' ] ]) {
 	my ($code, @lines) = @$case;
 	my $o = look('x', @lines);
 	is("$o->{outcome} $o->{code}", "reject $code", join(' ', map { $_ // 'null' } map { @$_ } @lines));
@@ -170,6 +172,9 @@ for my $case ([ 'no_query', [ query => 'select 1' ] ], [ 'bad_reply', [ reply =>
 	look('x', [ log => 1, "my complaint\twith a tab" =~ s/\t/ /r ], [ log => 3, 'quietly' ], { attempt => 3 });
 	like($driver->log, qr/level=warning program=pawl-slot .*queue=h slot=0 handler=script key=m$serial attempt=3 msg="my complaint with a tab"/, 'a handler logs with its context');
 	like($driver->log, qr/level=debug .*msg="?quietly/, 'at any level');
+	$driver->allow_log(qr/cannot make a text of/);
+	is(look('x', [ misuse => 'log' ])->{outcome}, 'done', 'a log that cannot be formatted');
+	like($driver->log, qr/handler=script key=m$serial .*printf\(\) cannot make a text of/, 'is told');
 }
 
 $driver->finish;

@@ -59,7 +59,7 @@ sub patched { my ($name, @values) = @_; (my $other = $binary) =~ s/\Q$descriptor
 refused('another major', qr/cannot use ".*": it was built for handler ABI 2\.0, and this is 1\.0/, patched('major', 64, 2, 0));
 refused('a newer minor', qr/it was built for handler ABI 1\.3, and this is 1\.0/, patched('minor', 64, 1, 3));
 refused('a smaller struct', qr/its pawl_handler has 56 bytes, and ABI 1\.0 has 64/, patched('small', 56, 1, 0));
-refused('hardly any struct', qr/cannot use/, patched('tiny', 8, 1, 0));
+refused('hardly any struct', qr/its pawl_handler has 8 bytes, and ABI 1\.0 has 64/, patched('tiny', 8, 1, 0));
 is(answer('', [ h => patched('larger', 128, 1, 0) ])->{is}, 'ready', 'a larger struct is good');
 refused('an unknown kind', qr/cannot use handler "script": its kind is 9, and there are PAWL_EFFECTS/, $script, { kind => 'nonsense' });
 

@@ -3,6 +3,7 @@
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
 use Cwd ();
 use IO::Socket::INET ();
+use Pawl::Install;
 use Pawl::Slot;
 
 my $source = Cwd::abs_path("$FindBin::Bin/../examples/handlers");
@@ -15,15 +16,23 @@ my $log = `make -s -C $dir PAWL=-I$include CFLAGS='-O1 -Wall -Wextra -Werror' 2>
 is($log, '', 'they build without a warning');
 
 my $db = migrated_db();
-$db->do(<<'END');
-create table order_view (id text primary key, customer text, total numeric, status text, version bigint);
-create table account (customer text primary key, balance numeric not null check (balance >= 0));
-create table payment (order_id text primary key, customer text, amount numeric);
-create table parcel (order_id text primary key, answer jsonb);
-create table stock (product text primary key, free int not null);
-insert into account values ('ada', 100);
-insert into stock values ('pen', 10), ('ink', 1);
-END
+$db->do(read_file("$source/schema.sql"));
+
+# What the page says is typed as it stands.
+{
+	my $install = Pawl::Install->new;
+	my $fresh = new_db();
+	my ($host, $port, $user) = map { $fresh->conninfo =~ /\b$_=(\S+)/ ? $1 : '' } qw(host port user);
+	local %ENV = (%ENV, $install->env, AMQP_URI => 'amqp://localhost/%2f', PGHOST => $host, PGPORT => $port, PGUSER => $user, PGDATABASE => $fresh->name);
+	my $typed = join('', read_file("$source/../../doc/handlers.md") =~ /^```sh\n(.*?)^```$/msg);
+	mkdir tmp_dir() . '/examples';
+	system('cp', '-r', $dir, tmp_dir() . '/examples/handlers');
+	my $out = `cd @{[ tmp_dir() ]} && bash -e -c '@{[ $typed =~ s/'/'\\''/gr ]}' 2>&1`;
+	is($?, 0, 'every command of doc/handlers.md works') or diag($out);
+	like($out, qr/^try-1 \(order_view 1\.0, EFFECTS\): done\n.*^try-1 \(stock 1\.0, EFFECTS\): done\n.*^pawl\.conf: good: 4 queues, 4 handlers.*^try-1 \(payment 1\.0, READS\): done\n.*event PaymentMade/ms,
+		'and shows what it promises') or diag($out);
+}
+
 my $serial = 0;
 sub driver { my ($name, %settings) = @_; return Pawl::Slot->new(conninfo => $db->conninfo, consumer => $name)->handler($name => "$dir/$name.so", \%settings) }
 sub message { my ($type, $body, %more) = @_; return { id => 'm' . ++$serial, type => $type, body => $body, %more } }

@@ -12,7 +12,6 @@ cmp_ok(scalar @blocks, '>=', 7, 'the tutorial has blocks');
 
 # Who types looks before he goes on; here the script waits for what he would see.
 my %wait = (
-	qr/^pawl-worker .*&$/m => q(until grep -q 'the broker delivers' worker.log; do sleep 0.05; done),
 	qr/"customer".*\npsql/ => q(until psql -Atc 'select id from orders_seen_orders' | grep -q o1; do sleep 0.05; done),
 	qr/^grep 'dead letter'/m => q(until grep -q 'dead letter' worker.log; do sleep 0.05; done),
 	qr/kill -HUP/ => q(until grep -q 'retiring' worker.log; do sleep 0.05; done),

@@ -65,33 +65,11 @@ http_record_release(struct http_record *r)
 	free(r->values);
 }
 
-static const char *
-text_or_null(const char *text)
-{
-	return text[0] == '\0' ? NULL : text;
-}
-
-static const char *
-value_of(struct pawl_call *call, const struct pawl_message *msg, const struct sql_source *source)
-{
-	switch (source->kind) {
-	case SOURCE_FIELD: return pawl_field(call, source->name);
-	case SOURCE_FIELD_IF: return pawl_field_if(call, source->name);
-	case SOURCE_HEADER: return pawl_header(call, source->name);
-	case SOURCE_TYPE: return text_or_null(msg->type);
-	case SOURCE_ID: return text_or_null(msg->id);
-	case SOURCE_KEY: return text_or_null(msg->key);
-	case SOURCE_BODY: return pawl_body(call);
-	case SOURCE_OTHER: break;
-	}
-	return NULL;
-}
-
 void
 http_record_prepare(struct http_record *r, struct pawl_call *call, const struct pawl_message *msg)
 {
 	for (size_t i = 0; i < r->sources.count; i++)
-		r->values[i] = value_of(call, msg, &r->sources.list[i]);
+		r->values[i] = sql_source_value(call, msg, &r->sources.list[i]);
 }
 
 void

@@ -213,35 +213,13 @@ answer(struct pawl_call *call, const struct statement *s)
 	return PAWL_DONE;
 }
 
-static const char *
-text_or_null(const char *text)
-{
-	return text[0] == '\0' ? NULL : text;
-}
-
-static const char *
-value_of(struct pawl_call *call, const struct pawl_message *msg, const struct sql_source *source)
-{
-	switch (source->kind) {
-	case SOURCE_FIELD: return pawl_field(call, source->name);
-	case SOURCE_FIELD_IF: return pawl_field_if(call, source->name);
-	case SOURCE_HEADER: return pawl_header(call, source->name);
-	case SOURCE_TYPE: return text_or_null(msg->type);
-	case SOURCE_ID: return text_or_null(msg->id);
-	case SOURCE_KEY: return text_or_null(msg->key);
-	case SOURCE_BODY: return pawl_body(call);
-	case SOURCE_OTHER: break;
-	}
-	return NULL;
-}
-
 static enum pawl_verdict
 handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 {
 	struct sql *sql = self;
 
 	for (size_t i = 0; i < sql->sources.count; i++)
-		sql->values[i] = value_of(call, msg, &sql->sources.list[i]);
+		sql->values[i] = sql_source_value(call, msg, &sql->sources.list[i]);
 	for (size_t i = 0; i < sql->count; i++) {
 		struct statement *s = &sql->statements[i];
 

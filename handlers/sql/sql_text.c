@@ -394,3 +394,26 @@ sql_sources_release(struct sql_sources *s)
 	free(s->list);
 	*s = (struct sql_sources){ NULL, 0, NULL };
 }
+
+static const char *
+text_or_null(const char *text)
+{
+	return text[0] == '\0' ? NULL : text;
+}
+
+const char *
+sql_source_value(struct pawl_call *call, const struct pawl_message *msg,
+    const struct sql_source *source)
+{
+	switch (source->kind) {
+	case SOURCE_FIELD: return pawl_field(call, source->name);
+	case SOURCE_FIELD_IF: return pawl_field_if(call, source->name);
+	case SOURCE_HEADER: return pawl_header(call, source->name);
+	case SOURCE_TYPE: return text_or_null(msg->type);
+	case SOURCE_ID: return text_or_null(msg->id);
+	case SOURCE_KEY: return text_or_null(msg->key);
+	case SOURCE_BODY: return pawl_body(call);
+	case SOURCE_OTHER: break;
+	}
+	return NULL;
+}

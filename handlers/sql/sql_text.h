@@ -13,6 +13,8 @@
 #define PAWL_HANDLERS_SQL_TEXT_H
 #include <stddef.h>
 
+#include <pawl/handler.h>
+
 enum sql_source_kind { SOURCE_FIELD, SOURCE_FIELD_IF, SOURCE_HEADER, SOURCE_TYPE, SOURCE_ID, SOURCE_KEY, SOURCE_BODY, SOURCE_OTHER };
 struct sql_source { enum sql_source_kind kind; char *name; };	/* name: pointer, header, other; else NULL */
 struct sql_sources {
@@ -30,6 +32,9 @@ struct sql_text {
 /* 0; -1: error says what is wrong and where. Both structs are to be released whatever it
  * returns. */
 int	sql_text_parse(const char *statement, struct sql_text *, struct sql_sources *, char *error, size_t error_size);
+/* As pawl_field() gives it; NULL is SQL null, and what SOURCE_OTHER gives. */
+const char *sql_source_value(struct pawl_call *, const struct pawl_message *,
+    const struct sql_source *);
 void	sql_text_release(struct sql_text *);
 void	sql_sources_release(struct sql_sources *);
 #endif

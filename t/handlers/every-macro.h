@@ -34,6 +34,8 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 	(void)self;
 	PAWL_SQL(call, "insert into effects (key) values ($1)", msg->key);
 	pawl_expect(call, 1, PAWL_RETRY, "no_row");
+	PAWL_SQL(call, "select 1");
+	PAWL_SQL(call, "insert into effects (key) values ($1)", NULL);
 	texts[0] = "insert into effects (key) values ($1)";
 	texts[1] = pawl_format(call, "%s %u", msg->key, msg->attempt);
 	pawl_sql(call, texts, 2);
@@ -46,7 +48,7 @@ handle(void *self, struct pawl_call *call, const struct pawl_message *msg)
 	if (pawl_failed(call))
 		return PAWL_DONE;
 	if (pawl_field(call, "/query") != 0) {
-		const struct pawl_rows *rows = PAWL_QUERY(call, "select $1", pawl_body(call));
+		const struct pawl_rows *rows = PAWL_QUERY(call, "select $1, $2", pawl_body(call), NULL);
 
 		rows = pawl_query(call, texts, 2);
 		return rows != 0 && pawl_value(rows, 0, 0) != 0 ? PAWL_SNOOZE : PAWL_REJECT;

@@ -10,20 +10,26 @@
  *   act FILE              appends the key, as one that acts outside would (act_unless_failed: asks first);  until FILE: waits for it
  *   fail VERDICT CODE TEXT    again_after MS    return VERDICT    query TEXT    reply TEXT    log LEVEL TEXT
  *   crash, hang, exit     as bad handlers do;  fork: goes on in both, first in the child
+ *   misuse WHAT           of the host's functions: format, bytes, size, log, config
  *
- * "\N" is NULL. Settings: name, number, wait (a duration), list, group; statement; kind; fail = "text" makes start() fail.
+ * "\N" is NULL. Settings: name, number, wait (a duration), list, group; statement; kind; fail = "text" makes start() fail ("silent",
+ * "crash": in these ways); stop = "crash" or a file that stop() makes.
  */
 #include <pawl/handler.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <wchar.h>
 
 enum { FIELDS_MOST = 64 };
 static char members[256];		/* of the group "group" */
+static const struct pawl_config *kept;	/* as nobody should */
+static const char *at_stop = "";
 
 static void
 see(struct pawl_call *call, const struct pawl_message *msg, const char *what, const char *value)
@@ -51,6 +57,23 @@ static const char *
 arg(const char *const *fields, size_t count, size_t i)
 {
 	return i < count && strcmp(fields[i], "\\N") != 0 ? fields[i] : NULL;
+}
+
+static void
+misuse(struct pawl_call *call, const struct pawl_message *msg, const char *what)
+{
+	static const wchar_t no_character[] = { 0x7fffffff, 0 };
+
+	if (strcmp(what, "format") == 0)
+		see(call, msg, "format", pawl_format(call, "a%ls", no_character));
+	else if (strcmp(what, "log") == 0)
+		pawl_log(call, PAWL_WARNING, "a%ls", no_character);
+	else if (strcmp(what, "bytes") == 0)
+		see(call, msg, "bytes", pawl_bytes(call, NULL, 5));
+	else if (strcmp(what, "size") == 0)
+		see(call, msg, "bytes", pawl_bytes(call, msg->body, SIZE_MAX));
+	else if (strcmp(what, "config") == 0)
+		see(call, msg, "config", pawl_config_string(kept, "name", "none"));
 }
 
 /* true: *verdict is to be returned now. */
@@ -145,6 +168,8 @@ step(struct pawl_call *call, const struct pawl_message *msg, const char *const *
 			(void)pause();
 	} else if (strcmp(name, "exit") == 0) {
 		_exit(7);
+	} else if (strcmp(name, "misuse") == 0) {
+		misuse(call, msg, a);
 	}
 	return 0;
 }
@@ -178,6 +203,8 @@ start(const struct pawl_config *cfg, void **self)
 	int status = 0, count = pawl_config_count(cfg, "list");
 
 	(void)self;
+	kept = cfg;
+	at_stop = pawl_config_string(cfg, "stop", "");
 	for (int i = 0; i < count; i++) {
 		char path[32];
 
@@ -205,6 +232,8 @@ start(const struct pawl_config *cfg, void **self)
 		    pawl_config_secret(cfg, "header_files.Token"));
 	if (statement != NULL)
 		status |= pawl_config_statement(cfg, "statement", statement);
+	if (fail != NULL && strcmp(fail, "crash") == 0)
+		(void)raise(SIGSEGV);
 	if (fail != NULL && strcmp(fail, "silent") == 0)
 		return -1;
 	if (fail != NULL)
@@ -212,4 +241,14 @@ start(const struct pawl_config *cfg, void **self)
 	return status;
 }
 
-PAWL_HANDLER(.name = "script", .version = "2.1", .start = start, .handle = handle);
+static void
+stop(void *self)
+{
+	(void)self;
+	if (strcmp(at_stop, "crash") == 0)
+		(void)raise(SIGSEGV);
+	else if (at_stop[0] != '\0')
+		(void)close(open(at_stop, O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+}
+
+PAWL_HANDLER(.name = "script", .version = "2.1", .start = start, .handle = handle, .stop = stop);
