@@ -10,6 +10,7 @@ use strict;
 use warnings;
 use POSIX ();
 use Time::HiRes qw(time);
+use Cost;
 use Pawl::Postgres;
 use Pawl::Process;
 use Pawl::Program;
@@ -87,26 +88,15 @@ sub silences
 	return map { $_ => figures(@{ $took{$_} }) } keys %took;
 }
 
-# Seconds of CPU, to the nanosecond.
-sub cpu { my ($pid) = @_; return (split(' ', Pawl::Postgres::Database::read_all("/proc/$pid/schedstat")))[0] / 1e9 }
-
 # A relay that has seen nothing yet is one that has seen nothing for long.
 sub idle
 {
 	my ($bench, $start, $seconds, @ways) = @_;
 	my $relay = $start->();
-	my $queries = sub { return $_[0]{db}->value('select xact_commit from pg_stat_database where datname = current_database()') };
-	my (%before, %idle);
-	Time::HiRes::sleep(3);	# the server counts with a delay
-	my $cpu = cpu($relay->pid);
-	my $begun = time;
-	$before{ $_->{name} } = $queries->($_) for @ways;
-	Time::HiRes::sleep($seconds);
-	$idle{ $_->{name} } = 0 + sprintf('%.1f', ($queries->($_) - $before{ $_->{name} } - 1) / (time - $begun)) for @ways;
-	$idle{cpu_percent} = 0 + sprintf('%.2f', 100 * (cpu($relay->pid) - $cpu) / (time - $begun) / @ways);
+	my $cost = Cost::over($bench->{postgres}, $relay->pid, $seconds, map { $_->{db}->name } @ways);
 	$relay->signal('TERM');
 	$relay->wait(20);
-	return \%idle;
+	return { (map { $_->{name} => 0 + sprintf('%.1f', $cost->{queries}{ $_->{db}->name }) } @ways), cpu_percent => 0 + sprintf('%.2f', 100 * $cost->{cpu} / @ways) };
 }
 
 sub relay

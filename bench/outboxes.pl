@@ -6,9 +6,12 @@
 use strict;
 use warnings;
 use File::Temp ();
+use FindBin;
+use lib $FindBin::Bin;
 use List::Util qw(max sum);
 use POSIX ();
 use Time::HiRes qw(time);
+use Cost;
 use Pawl::Postgres;
 use Pawl::Process;
 use Pawl::Program;
@@ -95,8 +98,7 @@ sub stop_relay
 
 my $began = start_relay();
 
-my $ticks = POSIX::sysconf(POSIX::_SC_CLK_TCK());
-sub cpu_s { open(my $f, '<', '/proc/' . $relay->pid . '/stat') or die "the relay ended:\n" . $relay->log; my @f = split(' ', (readline($f) =~ /\) (.*)/)[0]); return ($f[11] + $f[12]) / $ticks }
+sub cpu_s { return eval { Cost::cpu_s($relay->pid) } // die "the relay ended:\n" . $relay->log }
 sub mib { my ($which) = @_; open(my $f, '<', '/proc/' . $relay->pid . '/status') or die; return (map { /^Vm$which:\s+(\d+)/ ? $1 / 1024 : () } <$f>)[0] }
 sub forget_peak { open(my $f, '>', '/proc/' . $relay->pid . '/clear_refs') or return; print $f "5\n"; return }
 sub row { my ($text, @figures) = @_; printf "%-64s " . shift(@figures) . "\n", $text, @figures; return }
@@ -112,16 +114,11 @@ unlink("$tmp/relay.log");
 $began = start_relay();
 wait_until('all lead', sub { my $n = () = $relay->log =~ /msg="leading: /g; $n == $outboxes });
 row('started: all of them are led', 'after %.1f s', time - $began);
-my $until = time + 2;
-Pawl::Process::poll(sub { time >= $until }, 10);
-my $per = sub { $any->query('select pg_stat_clear_snapshot()'); return { map { @$_ } $any->query("select datname, xact_commit from pg_stat_database where datname like 'bench%'") } };
-my ($before, $cpu, $from) = ($per->(), cpu_s(), time);
 forget_peak();
-Pawl::Process::poll(sub { time >= $from + $seconds }, 60);
-my ($after, $took) = ($per->(), time - $from);
-my @rates = map { ($after->{$_} - $before->{$_}) / $took } @names;
+my $cost = Cost::over($postgres, $relay->pid, $seconds, @names);
+my @rates = values %{ $cost->{queries} };
 row('nothing to do', '%.1f queries/s in a database (at most %.1f)', sum(@rates) / @rates, max(@rates));
-row('', '%.1f %% of a core, %.3f %% for a database; %.1f MiB', (cpu_s() - $cpu) / $took * 100, (cpu_s() - $cpu) / $took * 100 / $databases, mib('HWM'));
+row('', '%.1f %% of a core, %.3f %% for a database; %.1f MiB', $cost->{cpu} * 100, $cost->{cpu} * 100 / $databases, mib('HWM'));
 
 # One is flooded; events of others come in between.
 $vhost->amqp->declare_queue('quiet');
@@ -143,7 +140,7 @@ sub take
 	return;
 }
 fill($busy, 'pawl.outbox', $flood);
-($from, $cpu) = (time, cpu_s());
+my ($from, $cpu) = (time, cpu_s());
 forget_peak();
 my $left = 'select not exists (select from pawl.outbox)';
 do {
@@ -151,7 +148,7 @@ do {
 	$sent{ $n++ } = time;
 	take(time + 0.02);
 } while ($busy->value($left) ne 't');
-$took = time - $from;
+my $took = time - $from;
 wait_until('the quiet ones are published', sub { take(time + 0.05); !%sent }, 20);
 @ms = sort { $a <=> $b } @ms;
 row("one is flooded with $flood", '%.0f/s, %.1f us of CPU each, %.1f MiB at most', $flood / $took, (cpu_s() - $cpu) / $flood * 1e6, mib('HWM'));

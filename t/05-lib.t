@@ -2,6 +2,8 @@
 # The test library itself: servers come up, answer, and go away; a program's log is watched.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
 use utf8;
+use POSIX ();
+use Time::HiRes ();
 
 my $db = new_db();
 is($db->value('select 1 + 1'), 2, 'a value comes back');
@@ -68,4 +70,19 @@ $own->crash;
 ok(!eval { $other->value('select 1'); 1 }, 'a private server can be stopped');
 $own->up;
 is($other->value('select i from t'), 1, 'and started again');
+# What make bench reads of a process: all of its time, to the nanosecond.
+{
+	require "$FindBin::Bin/../bench/Cost.pm";
+	my $before = Cost::cpu_s($$);
+	my $own = Time::HiRes::clock_gettime(Time::HiRes::CLOCK_PROCESS_CPUTIME_ID());
+	cmp_ok($own, '>=', $before, 'the time on a processor that a process has had');
+	my $sum = 0;
+	$sum += $_ for 1 .. 200_000;
+	cmp_ok(Cost::cpu_s($$) - $own, '>', 0.001, 'goes on with it');
+	cmp_ok(Cost::cpu_s($$), '<=', Time::HiRes::clock_gettime(Time::HiRes::CLOCK_PROCESS_CPUTIME_ID()), 'and is its own clock\'s');
+	my $child = fork() // die "fork: $!\n";
+	POSIX::_exit(0) if $child == 0;
+	waitpid($child, 0);
+	ok(!eval { Cost::cpu_s($child); 1 }, 'of one that is gone there is none');
+}
 done_testing;

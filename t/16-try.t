@@ -117,7 +117,8 @@ END
 is_deeply($out[0]{statements}, [ { text => 'insert into t values ($1, $2)', parameters => [ '1.50', 'try-1' ] } ], 'the sql handler');
 is((documents(try('--json', '-c', $config, '-q', 'work', '-t', 'One', '')))[0]{handler}, 'script', 'another type, another handler');
 like(try('-c', $config, '-q', 'work', '-t', 'Rest', '')->{out}, qr/ignored/, 'one that is ignored');
-like(try('-c', $config, '-q', 'work', '-t', 'Other', '')->{out}, qr/unknown_type/, 'a type that nobody takes');
+like(try('-c', $config, '-q', 'work', '-t', 'Other', '')->{out}, qr/^try-1: reject unknown_type: no handler/, 'a type that nobody takes');
+is((documents(try('--json', '-c', $config, '-q', 'work', '-t', 'Other', '')))[0]{code}, 'unknown_type', 'and its code');
 is(try('-c', $config, '-q', 'nosuch', '')->{status}, 64, 'no such queue');
 
 # Queries need a database; nothing stays of them.
