@@ -8,21 +8,25 @@ my $vhost = new_vhost();
 my $fake = Pawl::FakeSlot->new;
 my $serial = 0;
 
-# The sizes of the batches of messages that are all there: 200 of one kind, or as many as there are bodies.
+# The sizes of the batches of messages that are all in the worker's hands before the first one is done: 200 of one kind, or as many as there
+# are bodies.
 sub sizes
 {
 	my ($settings, %env) = @_;
 	my @bodies = @{ delete $env{bodies} // [ ('done') x 200 ] };
-	my $config = write_file('pawl.conf', $fake->config($vhost, queue => "slots = 1;  prefetch = 250;  $settings"));
+	my $config = write_file('pawl.conf', $fake->config($vhost, queue => "slots = 1;  prefetch = 1000;  $settings"));
 	my $name = 'm' . ++$serial;
 	if ($serial == 1) {		# declares the queue
 		my $worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '--queue', 'work');
 		wait_consumer($vhost, 'work');
 		$worker->stop;
 	}
-	$vhost->amqp->publish(routing_key => 'work', type => 'Some', message_id => "$name-$_", body => $bodies[$_]) for 0 .. $#bodies;
+	my $gate = tmp_dir() . "/$name";
+	$vhost->amqp->publish(routing_key => 'work', type => 'Some', message_id => "$name-$_", body => $_ ? $bodies[$_] : "until $gate") for 0 .. $#bodies;
 	$vhost->amqp->confirm;
 	my $worker = start_program({ env => { $fake->env, %env } }, 'pawl-worker', '-c', $config, '--queue', 'work');
+	wait_for { $vhost->count('work') == 0 } 'all are given to it';
+	write_file($name, '');
 	my @handled;
 	wait_for { @handled = grep { $_->{id} =~ /^$name-/ } $fake->handled; @handled == @bodies } "run $serial";
 	$worker->stop;
