@@ -1,0 +1,60 @@
+#!/usr/bin/perl
+# Stops and reloads, one after the other, in the middle of many questions. Nothing but the order of a stop keeps an answer from being given
+# twice, or not at all: the questions have no keys, and no effects by which it would be seen.
+use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
+
+my ($questions, $stops) = (3000, 6);
+my ($db, $vhost, $run) = (migrated_db(), new_vhost(), tmp_dir());
+sub configure
+{
+	return write_config('pawl.conf', <<'END_OF_CONFIG', uri => $vhost->uri, conninfo => $db->conninfo, run => $run, slots => $_[0]);
+run_dir = "{run}";
+broker: { uri = "{uri}"; };
+database: { conninfo = "{conninfo}"; };
+queues: {
+  ask: {
+    dedup = "none";  slots = {slots};
+    handlers: {
+      quick: { type = "Quick";  use = "sql";  config: { statement = "select 1 as x";  reply = true; }; };
+      slow:  { type = "Slow";   use = "sql";  config: { statement = "select 1 as x from pg_sleep(0.005)";  reply = true; }; };
+    };
+  };
+};
+END_OF_CONFIG
+}
+my $config = configure(2);
+my $amqp = $vhost->amqp;
+$amqp->declare_queue('answers');
+my $worker = start_program('pawl-worker', '-c', $config);
+wait_consumer($vhost, 'ask');
+$amqp->publish(routing_key => 'ask', type => $_ % 3 ? 'Quick' : 'Slow', body => '{}', reply_to => 'answers', correlation_id => $_) for 1 .. $questions;
+$amqp->confirm;
+
+my ($all, $middle, %answers) = (0, 0);
+sub collect { $answers{ $_->{correlation_id} }++, $all++ for $vhost->drain('answers'); return $all }
+sub goes_on { my $to = collect() + 60; wait_for { collect() >= ($to < $questions ? $to : $questions) } "$_[0]: answers come"; return }
+for my $stop (1 .. $stops) {
+	goes_on("before stop $stop");
+	# A third of them without a reload; in the middle of one; when the former runner has still to finish what it was given.
+	if ($stop % 3) {
+		configure(2 + $stop % 2);
+		$worker->signal('HUP');
+		$worker->wait_log(qr/reloaded: 1 queues, 1 changed/) if $stop % 3 == 2;
+	}
+	$worker->stop;
+	poll(sub { $vhost->count('ask') + collect() >= $questions }, 10);
+	is($vhost->count('ask') + collect(), $questions, "stop $stop: what is not answered is in the queue");
+	$middle++ if $all < $questions;
+	$worker = start_program('pawl-worker', '-c', $config);
+}
+cmp_ok($middle, '>', $stops / 2, 'that was in the middle of it');
+goes_on('after the stops');
+configure(1);
+$worker->signal('HUP');
+wait_for { collect() >= $questions && $vhost->count('ask') == 0 } 'all are answered';
+wait_settled($config, $vhost, 'ask');
+$worker->stop;
+is(collect(), $questions, 'once');
+is(scalar keys %answers, $questions, 'each');
+is($vhost->count('ask.dead'), 0, 'and there are no dead letters');
+done_testing;
