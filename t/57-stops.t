@@ -3,7 +3,7 @@
 # twice, or not at all: the questions have no keys, and no effects by which it would be seen.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
 
-my ($questions, $stops) = (3000, 6);
+my ($questions, $stops) = (4000, 9);
 my ($db, $vhost, $run) = (migrated_db(), new_vhost(), tmp_dir());
 sub configure
 {
@@ -16,7 +16,7 @@ queues: {
     dedup = "none";  slots = {slots};
     handlers: {
       quick: { type = "Quick";  use = "sql";  config: { statement = "select 1 as x";  reply = true; }; };
-      slow:  { type = "Slow";   use = "sql";  config: { statement = "select 1 as x from pg_sleep(0.005)";  reply = true; }; };
+      slow:  { type = "Slow";   use = "sql";  config: { statement = "select 1 as x from pg_sleep(0.003)";  reply = true; }; };
     };
   };
 };
@@ -24,7 +24,7 @@ END_OF_CONFIG
 }
 my $config = configure(2);
 my $amqp = $vhost->amqp;
-$amqp->declare_queue('answers');
+$amqp->declare_queue('answers', arguments => { 'x-queue-type' => 'quorum' });	# its confirms take a while
 my $worker = start_program('pawl-worker', '-c', $config);
 wait_consumer($vhost, 'ask');
 $amqp->publish(routing_key => 'ask', type => $_ % 3 ? 'Quick' : 'Slow', body => '{}', reply_to => 'answers', correlation_id => $_) for 1 .. $questions;
@@ -34,12 +34,14 @@ my ($all, $middle, %answers) = (0, 0);
 sub collect { $answers{ $_->{correlation_id} }++, $all++ for $vhost->drain('answers'); return $all }
 sub goes_on { my $to = collect() + 60; wait_for { collect() >= ($to < $questions ? $to : $questions) } "$_[0]: answers come"; return }
 for my $stop (1 .. $stops) {
-	goes_on("before stop $stop");
-	# A third of them without a reload; in the middle of one; when the former runner has still to finish what it was given.
+	# By turns: in the middle of a reload; when the former runner has still to finish what it was given; with the first answers.
 	if ($stop % 3) {
+		goes_on("before stop $stop");
 		configure(2 + $stop % 2);
 		$worker->signal('HUP');
 		$worker->wait_log(qr/reloaded: 1 queues, 1 changed/) if $stop % 3 == 2;
+	} else {
+		$worker->wait_log(qr/consuming, was connecting/);
 	}
 	$worker->stop;
 	poll(sub { $vhost->count('ask') + collect() >= $questions }, 10);
