@@ -87,10 +87,11 @@ drop_done(struct amqp_unconfirmed *u)
 bool
 amqp_unconfirmed_take(struct amqp_unconfirmed *u, uint64_t tag, struct amqp_pending *one)
 {
-	struct amqp_pending *at = ring_at(u, tag);
+	struct amqp_pending *at;
 
-	if (at->done)
+	if (!amqp_unconfirmed_has(u, tag))
 		return false;
+	at = ring_at(u, tag);
 	*one = *at;
 	at->done = true;
 	at->return_text = NULL;

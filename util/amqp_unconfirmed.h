@@ -36,8 +36,8 @@ void	amqp_unconfirmed_add(struct amqp_unconfirmed *, void *token, uint64_t ident
 /* The latest one's number. */
 uint64_t amqp_unconfirmed_last(const struct amqp_unconfirmed *) ATTR_NONNULL;
 bool	amqp_unconfirmed_has(const struct amqp_unconfirmed *, uint64_t tag) ATTR_NONNULL;
-/* Confirmed: gives what it was, with the text, which is the caller's then. false: that was before.
- * A number from first_tag to the last one. */
+/* Confirmed: gives what it was, with the text, which is the caller's then. false: it is not
+ * among these, any more. */
 bool	amqp_unconfirmed_take(struct amqp_unconfirmed *, uint64_t tag, struct amqp_pending *)
     ATTR_MUST_CHECK ATTR_NONNULL;
 /* false: it is none of these. */

@@ -51,6 +51,29 @@ test_returns(void)
 	amqp_unconfirmed_release(&u);
 }
 
+/* A confirm of all up to one goes on past what was confirmed before, and what is published meanwhile takes the room of that. */
+static void
+test_room(void)
+{
+	enum { ROOM = 64 };
+	struct amqp_unconfirmed u;
+	struct amqp_pending one = { NULL, 0, NULL, 0, false };
+	int tokens[ROOM + 3];
+
+	amqp_unconfirmed_init(&u);
+	for (uint64_t i = 1; i <= ROOM; i++)
+		amqp_unconfirmed_add(&u, &tokens[i], i);
+	ok(amqp_unconfirmed_take(&u, 2, &one) && amqp_unconfirmed_take(&u, 1, &one), "the second one, then the first");
+	amqp_unconfirmed_add(&u, &tokens[ROOM + 1], ROOM + 1);
+	amqp_unconfirmed_add(&u, &tokens[ROOM + 2], ROOM + 2);
+	ok(u.cap == ROOM && u.count == ROOM, "two more have their room");
+	ok(!amqp_unconfirmed_take(&u, 2, &one) && u.waiting == ROOM, "and are not taken for them");
+	amqp_unconfirmed_add(&u, NULL, 0);
+	ok(!amqp_unconfirmed_take(&u, 1, &one) && u.waiting == ROOM + 1, "in a larger room neither");
+	ok(amqp_unconfirmed_take(&u, ROOM + 2, &one) && one.token == &tokens[ROOM + 2], "they have their own confirms");
+	amqp_unconfirmed_release(&u);
+}
+
 /* Against a list: confirms in any order, some of them of all up to one, and more is published meanwhile. */
 static void
 test_model(uint32_t seed)
@@ -79,7 +102,7 @@ test_model(uint32_t seed)
 			from = seed % 16 == 0 ? u.first_tag : tag;
 			for (; from <= tag && good; from++) {
 				struct amqp_pending one = { NULL, 0, NULL, 0, false };
-				bool taken = amqp_unconfirmed_has(&u, from) && amqp_unconfirmed_take(&u, from, &one);
+				bool taken = amqp_unconfirmed_take(&u, from, &one);
 
 				good = taken == waits[from] && (!taken || one.token == &tokens[from]);
 				waiting -= waits[from];
@@ -97,6 +120,7 @@ main(void)
 {
 	test_identity();
 	test_returns();
+	test_room();
 	for (uint32_t seed = 1; seed <= 3; seed++)
 		test_model(seed);
 	return done_testing();
