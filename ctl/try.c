@@ -203,7 +203,7 @@ print(FILE *out, const char *text, size_t len)
 }
 
 static void
-failed(struct try *t, const char *key, const char *outcome, const char *text)
+failed(struct try *t, const char *key, const char *outcome, const char *code, const char *text)
 {
 	struct buf b = BUF_INIT;
 
@@ -213,11 +213,13 @@ failed(struct try *t, const char *key, const char *outcome, const char *text)
 		json_quote(&b, slice_of(key));
 		buf_puts(&b, ",\"verdict\":");
 		json_quote(&b, slice_of(outcome));
+		if (code != NULL)
+			buf_printf(&b, ",\"code\":\"%s\"", code);
 		buf_puts(&b, ",\"text\":");
 		json_quote(&b, slice_of(text));
 		buf_puts(&b, "}\n");
 	} else {
-		buf_printf(&b, "%s: %s: %s\n", key, outcome, text);
+		buf_printf(&b, "%s: %s%s%s: %s\n", key, outcome, code == NULL ? "" : " ", code == NULL ? "" : code, text);
 	}
 	print(stdout, b.data, b.len);
 	buf_release(&b);
@@ -247,17 +249,17 @@ slot_is_gone(struct try *t, const char *key, enum slot_client_status how)
 		(void)slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), LAST_WORDS_MS));
 		if (desk_report(t->slot.desk, report, sizeof(report)) > 0)
 			buf_printf(&text, ": %s", report);
-		failed(t, key, "timeout", text.data);
+		failed(t, key, "timeout", NULL, text.data);
 	} else if (how == SLOT_CLIENT_BAD) {
 		(void)slot_client_end(&t->slot, clock_mono_now());
-		failed(t, key, "crashed", "what came from the slot is no answer: the handler wrote to descriptor 3");
+		failed(t, key, "crashed", NULL, "what came from the slot is no answer: the handler wrote to a descriptor that it had not opened, or recorded too much");
 	} else {
 		describe(slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), GRACE_MS)), ended,
 		    sizeof(ended));
 		buf_printf(&text, "the slot %s while the handler had this message", ended);
 		if (desk_report(t->slot.desk, report, sizeof(report)) > 0)
 			buf_printf(&text, ": %s", report);
-		failed(t, key, "crashed", text.data);
+		failed(t, key, "crashed", NULL, text.data);
 	}
 	slot_client_release(&t->slot);
 	t->ready = false;
@@ -395,7 +397,7 @@ try_message(struct try *t, struct try_message *m)
 	if (m->text[TRY_ID] == NULL)
 		m->text[TRY_ID] = id;
 	if (handler < 0) {
-		failed(t, m->text[TRY_ID], "reject", "unknown_type: no handler of the queue takes this type (--type)");
+		failed(t, m->text[TRY_ID], "reject", "unknown_type", "no handler of the queue takes this type (--type)");
 		return EX_OK;
 	}
 	if (t->queue.handlers[handler].ignore) {

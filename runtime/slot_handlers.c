@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "runtime/slot_config.h"
@@ -151,12 +152,15 @@ start(struct slot_handlers *h, struct slot_handler *handler)
 {
 	struct slot_config *config = arena_alloc(h->arena, sizeof(*config));
 	size_t errors = h->errors.len;
+	pid_t pid = getpid();
 	int status = 0;
 
 	slot_config_init(config, h, handler);
 	handler->kind = handler->handler->kind;
 	if (handler->handler->start != NULL)
 		status = handler->handler->start(&config->config, &handler->self);
+	if (getpid() != pid)	/* forked, and come back in the child: one slot is enough */
+		_exit(EX_SOFTWARE);
 	config->over = true;
 	if (status != 0) {
 		if (h->errors.len == errors)

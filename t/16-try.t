@@ -88,6 +88,12 @@ $run = try('--set', 'stop=crash', $script, '');
 is($run->{status}, 1, 'one that crashes in stop()');
 like($run->{out}, qr/: done$/m, 'has done its message');
 like($run->{err}, qr/the slot was killed by SIGSEGV in the handler's stop\(\), which has 2 s: SIGSEGV.*; #\d+ /, 'and is told');
+is(try('--set', 'fail=fork', $script, '', '')->{status}, 0, 'one that forks in start(): the child has no part in it');
+for my $case ([ daemon => qr/could not start: the slot exited with 0/ ], [ close => qr/could not start: the slot exited with 70: the handler closed its slot's socket/ ]) {
+	$run = try('--set', "fail=$case->[0]", $script, '');
+	is($run->{status}, 78, "one that does $case->[0] in start()");
+	like($run->{err}, $case->[1], 'is told');
+}
 $run = try('--timeout', 1, $script, lines([ 'crash' ]));
 like($run->{out}, qr/^try-1: crashed: the slot was killed by SIGSEGV/, 'for people, too');
 
@@ -117,7 +123,8 @@ END
 is_deeply($out[0]{statements}, [ { text => 'insert into t values ($1, $2)', parameters => [ '1.50', 'try-1' ] } ], 'the sql handler');
 is((documents(try('--json', '-c', $config, '-q', 'work', '-t', 'One', '')))[0]{handler}, 'script', 'another type, another handler');
 like(try('-c', $config, '-q', 'work', '-t', 'Rest', '')->{out}, qr/ignored/, 'one that is ignored');
-like(try('-c', $config, '-q', 'work', '-t', 'Other', '')->{out}, qr/unknown_type/, 'a type that nobody takes');
+like(try('-c', $config, '-q', 'work', '-t', 'Other', '')->{out}, qr/^try-1: reject unknown_type: no handler/, 'a type that nobody takes');
+is((documents(try('--json', '-c', $config, '-q', 'work', '-t', 'Other', '')))[0]{code}, 'unknown_type', 'and its code');
 is(try('-c', $config, '-q', 'nosuch', '')->{status}, 64, 'no such queue');
 
 # Queries need a database; nothing stays of them.

@@ -31,7 +31,7 @@ sub start
 }
 
 my %how = (
-	Segv => [ 'crashed', qr/killed by SIGSEGV.*: SIGSEGV; #0 / ],
+	Segv => [ 'crashed', qr/the slot was killed by SIGSEGV.*: SIGSEGV; #0 / ],
 	Null => [ 'crashed', qr/killed by SIGSEGV.*: SIGSEGV at address 0x8; #0 misbehave\.so\+0x[0-9a-f]+.*; #1 / ],
 	Recurse => [ 'crashed', qr/killed by SIGSEGV.*: SIGSEGV at address 0x[0-9a-f]+; #0 misbehave\.so\+0x[0-9a-f]+/ ],
 	Blocked => [ 'crashed', qr/killed by SIGSEGV/ ],
@@ -40,7 +40,7 @@ my %how = (
 	QuickExit => [ 'crashed', qr/exited with 4/ ],
 	Hang => [ 'timeout', qr/did not return within 1000 ms.*: stopped; #0 .*; #\d+ misbehave\.so\+0x/ ],
 	DeafHang => [ 'timeout', qr/did not return within 1000 ms/ ],
-	CloseAll => [ 'crashed', qr/exited with 70 while handler .*: the handler closed its slot's socket/ ],
+	CloseAll => [ 'crashed', qr/the slot exited with 70 while handler .*: the handler closed its slot's socket/ ],
 	CloseDb => [ 'crashed', qr/exited with 70 while this message .*: the handler closed its slot's socket to the database/ ],
 	ForkDie => [ 'crashed', qr/exited with 5/ ],
 	# No harm: all 200 have their effect.

@@ -177,5 +177,10 @@ for my $case ([ 'no_query', [ query => 'select 1' ] ], [ 'bad_reply', [ reply =>
 	like($driver->log, qr/handler=script key=m$serial .*printf\(\) cannot make a text of/, 'is told');
 }
 
+# A handler that forks when it starts, and comes back in both
+$driver->clear->set(conninfo => $db->conninfo, consumer => 'forked')->handler(script => Pawl::Slot::script_handler(), { fork => 'yes' });
+$slot = $driver->ready;
+is($driver->wait($slot, 1)->{is}, 'nothing', 'one slot is ready');
+is((look('x', [ sql => 'select 1' ]))[0]{outcome}, 'done', 'and works') for 1 .. 3;
 $driver->finish;
 done_testing;

@@ -118,16 +118,17 @@ end($slot);
 my $patience = 1000 * Pawl::Process::slow_factor();
 $slot = lines('plain', timeout => "${patience}ms", max_line => '64KiB');
 for my $case (
-	[ Segv => 'exec_crashed', qr/^the program \(pid \d+\) killed by SIGSEGV.*; it said: the last words$/ ],
+	[ Segv => 'exec_crashed', qr/^the program \(pid \d+\) was killed by SIGSEGV.*; it said: the last words$/ ],
 	[ Exit => 'exec_crashed', qr/exited with 3; it said: cannot go on$/ ],
 	[ Close => 'exec_crashed', qr/closed its stdout and had to be killed/ ],
 	[ Hang => 'exec_timeout', qr/did not answer within $patience ms and was killed/ ],
+	[ Regroup => 'exec_timeout', qr/did not answer within $patience ms and was killed/ ],
 	[ Deaf => 'exec_timeout', qr/did not answer within $patience ms and was killed/ ],
 	[ Babble => 'exec_protocol', qr/is stdout for answers only\?.*Loading the model/ ],
 	[ Endless => 'exec_protocol', qr/longer than max_line/ ],
 	[ Binary => 'exec_crashed', qr/exited with 2; it said: \?\?caf\xc3\xa9$/ ],
 	[ Two => 'exec_protocol', qr/said more than one line/ ],
-	[ Heir => 'exec_crashed', qr/^the program \(pid \d+\) killed by SIGSEGV/ ],
+	[ Heir => 'exec_crashed', qr/^the program \(pid \d+\) was killed by SIGSEGV/ ],
 ) {
 	my ($type, $code, $text) = @$case;
 	my @out = $driver->batch($slot, (map { message('Good') } 1 .. 3), message($type), map { message('Good') } 1 .. 3);

@@ -208,6 +208,7 @@ exec_child_end(struct exec_child *c, struct pawl_call *call, int64_t patience_ms
 		return;
 	by_itself = wait_end(c, call, patience_ms);
 	(void)kill(-c->pid, SIGKILL);
+	(void)kill(c->pid, SIGKILL);	/* it may have gone to another group */
 	while (waitpid(c->pid, &how, 0) < 0 && errno == EINTR)
 		;
 	c->pid = 0;
