@@ -252,7 +252,7 @@ slot_is_gone(struct try *t, const char *key, enum slot_client_status how)
 		failed(t, key, "timeout", NULL, text.data);
 	} else if (how == SLOT_CLIENT_BAD) {
 		(void)slot_client_end(&t->slot, clock_mono_now());
-		failed(t, key, "crashed", NULL, "what came from the slot is no answer: the handler wrote to descriptor 3");
+		failed(t, key, "crashed", NULL, "what came from the slot is no answer: the handler wrote to a descriptor that it had not opened, or recorded too much");
 	} else {
 		describe(slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), GRACE_MS)), ended,
 		    sizeof(ended));

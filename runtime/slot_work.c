@@ -168,12 +168,12 @@ desk_phase(struct desk *desk, enum desk_phase phase, struct clock_mono since)
 }
 
 /*
- * A handler has returned. Not into a child that it forked: that has neither a say on the socket nor
- * in the transaction. Not without the socket: what would be committed now could not be told, so it
- * ends before, and is charged.
+ * Not into a child that it forked: that has neither a say on the socket nor in the transaction. Not
+ * without the socket: what would be committed now could not be told, so it ends before, and is
+ * charged.
  */
-static void
-check_process(const struct slot *s)
+void
+slot_work_check_process(const struct slot *s)
 {
 	struct stat st;
 
@@ -200,7 +200,7 @@ call_handler(struct slot *s, const struct slot_handler *handler, struct slot_mes
 	slot_call_begin(&s->call, handler, m);
 	(void)fault_hit("slot.in_handler");
 	verdict = handler->handler->handle(handler->self, &s->call.call, &s->call.view);
-	check_process(s);
+	slot_work_check_process(s);
 	m->pending = false;
 	slot_call_finish(&s->call, verdict);
 }

@@ -88,6 +88,12 @@ $run = try('--set', 'stop=crash', $script, '');
 is($run->{status}, 1, 'one that crashes in stop()');
 like($run->{out}, qr/: done$/m, 'has done its message');
 like($run->{err}, qr/the slot was killed by SIGSEGV in the handler's stop\(\), which has 2 s: SIGSEGV.*; #\d+ /, 'and is told');
+is(try('--set', 'fail=fork', $script, '', '')->{status}, 0, 'one that forks in start(): the child has no part in it');
+for my $case ([ daemon => qr/could not start: the slot exited with 0/ ], [ close => qr/could not start: the slot exited with 70: the handler closed its slot's socket/ ]) {
+	$run = try('--set', "fail=$case->[0]", $script, '');
+	is($run->{status}, 78, "one that does $case->[0] in start()");
+	like($run->{err}, $case->[1], 'is told');
+}
 $run = try('--timeout', 1, $script, lines([ 'crash' ]));
 like($run->{out}, qr/^try-1: crashed: the slot was killed by SIGSEGV/, 'for people, too');
 

@@ -13,7 +13,7 @@
  *   misuse WHAT           of the host's functions: format, bytes, size, log, config
  *
  * "\N" is NULL. Settings: name, number, wait (a duration), list, group; statement; kind; fork; fail = "text" makes start() fail ("silent",
- * "crash": in these ways); stop = "crash" or a file that stop() makes.
+ * "crash", "fork", "daemon", "close": in these ways); stop = "crash" or a file that stop() makes.
  */
 #include <pawl/handler.h>
 
@@ -236,6 +236,12 @@ start(const struct pawl_config *cfg, void **self)
 		status |= pawl_config_statement(cfg, "statement", statement);
 	if (fail != NULL && strcmp(fail, "crash") == 0)
 		(void)raise(SIGSEGV);
+	if (fail != NULL && strcmp(fail, "fork") == 0)
+		return fork() < 0 ? -1 : 0;
+	if (fail != NULL && strcmp(fail, "daemon") == 0)
+		return daemon(1, 1);
+	for (int fd = 3; fail != NULL && strcmp(fail, "close") == 0 && fd < 1024; fd++)
+		(void)close(fd);
 	if (fail != NULL && strcmp(fail, "silent") == 0)
 		return -1;
 	if (fail != NULL)
