@@ -121,6 +121,7 @@ for my $case (
 	[ Segv => 'exec_crashed', qr/^the program \(pid \d+\) was killed by SIGSEGV.*; it said: the last words$/ ],
 	[ Exit => 'exec_crashed', qr/exited with 3; it said: cannot go on$/ ],
 	[ Close => 'exec_crashed', qr/closed its stdout and had to be killed/ ],
+	[ Half => 'exec_crashed', qr/^the program \(pid \d+\) was killed by SIGSEGV[^;]*; in the middle of a line: \{"n":\d+,"ver$/ ],
 	[ Hang => 'exec_timeout', qr/did not answer within $patience ms and was killed/ ],
 	[ Regroup => 'exec_timeout', qr/did not answer within $patience ms and was killed/ ],
 	[ Deaf => 'exec_timeout', qr/did not answer within $patience ms and was killed/ ],

@@ -265,7 +265,7 @@ exchange(struct exec *e, struct pawl_call *call, struct clock_mono deadline, int
 {
 	struct slice text = { e->line.data, e->line.len }, line = { "", 0 };
 	int pid = (int)e->child.pid;
-	const char *how;
+	const char *how, *begun;
 
 	switch (ask(e, call, &text, deadline, &line)) {
 	case SAID_LINE:
@@ -281,12 +281,12 @@ exchange(struct exec *e, struct pawl_call *call, struct clock_mono deadline, int
 	case SAID_END:
 		break;
 	}
-	if (e->child.said.len > 0)
-		return broken(e, call, "exec_protocol", "ended in the middle of a line",
-		    shown(call, e->child.said.data, e->child.said.len));
+	begun = e->child.said.len == 0 ? "" :
+	    pawl_format(call, "; in the middle of a line: %s",
+		shown(call, e->child.said.data, e->child.said.len));
 	how = obituary(e, call, deadline);
 	restart_later(e, true);
-	return pawl_retry(call, "exec_crashed", "the program (pid %d) %s", pid, how);
+	return pawl_retry(call, "exec_crashed", "the program (pid %d) %s%s", pid, how, begun);
 }
 
 enum pawl_verdict
