@@ -419,6 +419,7 @@ slot_work_try(struct slot *s, struct slot_batch *b)
 	open_batch(s, b);
 	if (b->count != 1)
 		log_fatal(EX_SOFTWARE, "cannot understand pawlctl: a dry run of %zu messages", b->count);
+	slot_statements_begin_batch(&s->statements);
 	slot_call_begin_batch(&s->call, b->frame);
 	return find_key(s, b->messages) && check_texts(s, b->messages) ? b->messages : NULL;
 }

@@ -140,6 +140,20 @@ for my $kind (qw(reads external)) {
 	@out = documents(try('--json', '-d', $db->conninfo, '--set', "kind=$kind", $script, lines([ rows => 'select no_such' ]), lines([ rows => 'select 1' ])));
 	is(join(' ', map { $_->{verdict} . ($_->{code} ? " $_->{code}" : '') } @out), 'retry sql_42703 done', "$kind: a query that fails");
 }
+# Statements are prepared with a database, and not without.
+sub verdicts { return join(' ', map { $_->{verdict} . ($_->{code} ? " $_->{code}" : '') } documents(@_)) }
+for my $kind (qw(effects reads external)) {
+	my @messages = map { lines($_) } [ sql => 'insert into effects values ($1)', 'k' ], [ sql => 'insert into effects values ($1)', 'k', 'l' ], [ sql => 'insert into nowhere values (1)' ],
+		[ sql => 'insert into nowhere values (1)' ], [ sql => 'insret' ], [ emit => 'a', 'b', 'T', '{}' ], [ sql => 'insert into effects values ($1)', 'k' ];
+	$run = try('--json', '-d', $db->conninfo, '--set', "kind=$kind", $script, @messages);
+	is(verdicts($run), 'done reject bad_statement retry sql_42P01 retry sql_42P01 reject bad_statement done done', "$kind: mistakes in statements");
+	is($run->{status}, 1, "$kind: told by the status");
+	like((documents($run))[1]{text}, qr/^the statement has 1 parameters, and 2 were given: insert into effects/, "$kind: and the text") or diag($run->{out});
+	is_deeply((documents($run))[2]{statements}, [], "$kind: which does nothing");
+	is(verdicts(try('--json', '--set', "kind=$kind", $script, @messages)), join(' ', ('done') x 7), "$kind: unknown without a database");
+}
+is(verdicts(try('--json', '-d', $db->conninfo, '--set', 'kind=reads', $script, lines([ sql => 'create table made (a int)' ], [ rows => 'select 1' ], [ sql => 'insert into made values (1)' ]))), 'done',
+	'reads: a table that it made, before a query');
 is($db->value('select (select count(*) from effects) + (select count(*) from seen) + (select count(*) from pawl.inbox)'), 0, 'nothing was done');
 {
 	my ($host, $port, $user) = map { $db->conninfo =~ /\b$_=(\S+)/ ? $1 : '' } qw(host port user);
