@@ -10,6 +10,7 @@
 #include "common/program.h"
 #include "common/slot_client.h"
 #include "util/spawn.h"
+#include "util/utf8.h"
 
 enum {
 	AT_ONCE = 8,			/* slots side by side */
@@ -28,13 +29,34 @@ struct check {				/* one queue */
 	int status;			/* exit status so far */
 };
 
+/* What a handler says may hold anything: as the log escapes it, since a terminal would obey. */
+static void
+print_escaped(const char *line, size_t len)
+{
+	for (size_t at = 0, n; at < len; at += n) {
+		const char *p = line + at;
+		unsigned char c = (unsigned char)p[0];
+
+		n = utf8_length(p, len - at);
+		if (n == 0 || c < 0x20 || c == 0x7f)
+			fprintf(stderr, "\\x%02x", c);
+		else if (c == 0xc2 && (unsigned char)p[1] < 0xa0)	/* C1 */
+			fprintf(stderr, "\\xc2\\x%02x", (unsigned char)p[1]);
+		else
+			fwrite(p, 1, n, stderr);
+		n += n == 0;
+	}
+	putc('\n', stderr);
+}
+
 void
 check_print(enum log_level level, const char *lines)
 {
-	size_t len = strlen(lines);
-
 	(void)level;
-	fprintf(stderr, "%s%s", lines, len > 0 && lines[len - 1] == '\n' ? "" : "\n");
+	for (size_t len; *lines != '\0'; lines += len + (lines[len] == '\n')) {
+		len = strcspn(lines, "\n");
+		print_escaped(lines, len);
+	}
 }
 
 void
