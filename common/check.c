@@ -10,7 +10,6 @@
 #include "common/program.h"
 #include "common/slot_client.h"
 #include "util/spawn.h"
-#include "util/utf8.h"
 
 enum {
 	AT_ONCE = 8,			/* slots side by side */
@@ -28,45 +27,6 @@ struct check {				/* one queue */
 	struct arena arena;
 	int status;			/* exit status so far */
 };
-
-/* What a handler says may hold anything: as the log escapes it, since a terminal would obey. */
-static void
-print_escaped(const char *line, size_t len)
-{
-	for (size_t at = 0, n; at < len; at += n) {
-		const char *p = line + at;
-		unsigned char c = (unsigned char)p[0];
-
-		n = utf8_length(p, len - at);
-		if (n == 0 || c < 0x20 || c == 0x7f)
-			fprintf(stderr, "\\x%02x", c);
-		else if (c == 0xc2 && (unsigned char)p[1] < 0xa0)	/* C1 */
-			fprintf(stderr, "\\xc2\\x%02x", (unsigned char)p[1]);
-		else
-			fwrite(p, 1, n, stderr);
-		n += n == 0;
-	}
-	putc('\n', stderr);
-}
-
-void
-check_print(enum log_level level, const char *lines)
-{
-	(void)level;
-	for (size_t len; *lines != '\0'; lines += len + (lines[len] == '\n')) {
-		len = strcspn(lines, "\n");
-		print_escaped(lines, len);
-	}
-}
-
-void
-check_log(enum log_level level, const char *lines)
-{
-	for (size_t len; *lines != '\0'; lines += len + (lines[len] == '\n')) {
-		len = strcspn(lines, "\n");
-		log_at(level, "%.*s", (int)len, lines);
-	}
-}
 
 static void	complain(struct check *, int status, const char *fmt, ...) ATTR_PRINTF(3, 4);
 
@@ -202,7 +162,7 @@ check_file(const char *file, bool strict, check_fn *more)
 	if (config == NULL)
 		return EX_CONFIG;
 	others = more == NULL ? EX_OK : more(config, strict);
-	status = check_queues(config, NULL, strict, check_print);
+	status = check_queues(config, NULL, strict, program_say);
 	if (others == EX_CONFIG || status == EX_OK)
 		status = others;
 	if (status == EX_OK)
