@@ -217,6 +217,7 @@ slot_alone_try(struct slot *s, struct slot_batch *b, struct slot_message *m, str
 		alone_init(&a, s, b, m);
 		m->claimed = true;
 		slot_ask_call(&a.ask, ask_external, &a);
+		a.ask.failed = a.ask.failed || (m->pending && slot_ask_prepare(&a.ask, NULL) != 0);
 		*error = a.ask.failure.error;
 		status = a.ask.failed ? -1 : 0;
 	}

@@ -17,8 +17,6 @@
 #include "util/fault.h"
 #include "util/log.h"
 
-#define DRY_TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
 enum { CODE_MAX = 64, TEXT_MAX = 4096 };	/* what a dead letter's headers take */
 
 #define OTHERWISE ", or choose another key for the queue, or missing_key = \"process\""
@@ -142,7 +140,8 @@ fill_view(struct slot *s, const struct slot_message *m, struct pawl_message *vie
 		.exchange = frame_message_text(in, in->exchange).data,
 		.routing_key = frame_message_text(in, in->routing_key).data,
 		/* What a dry run shows is the same each time. */
-		.traceparent = s->setup.dry ? DRY_TRACE : envelope_child_trace(trace, &s->arena),
+		.traceparent = s->setup.dry ? envelope_dry_trace(trace, &s->arena) :
+			envelope_child_trace(trace, &s->arena),
 		.body = (const char *)in + in->body_off,
 		.body_size = in->body_size,
 		.timestamp_ms = in->timestamp_ms,
@@ -419,6 +418,7 @@ slot_work_try(struct slot *s, struct slot_batch *b)
 	open_batch(s, b);
 	if (b->count != 1)
 		log_fatal(EX_SOFTWARE, "cannot understand pawlctl: a dry run of %zu messages", b->count);
+	slot_statements_begin_batch(&s->statements);
 	slot_call_begin_batch(&s->call, b->frame);
 	return find_key(s, b->messages) && check_texts(s, b->messages) ? b->messages : NULL;
 }
