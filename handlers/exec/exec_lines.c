@@ -152,7 +152,7 @@ greet(struct exec *e, struct pawl_call *call, const struct pawl_message *msg,
 		*why = pawl_format(call, "it %s", obituary(e, call, deadline));
 		break;
 	case SAID_NOTHING:
-		*why = "it did not say that it is ready in time (start_timeout)";
+		*why = "it did not say that it is ready in time (start_timeout, and the queue's timeout)";
 		break;
 	}
 	if (*why == NULL) {
@@ -305,6 +305,7 @@ exec_lines(struct exec *e, struct pawl_call *call, const struct pawl_message *ms
 		if (!start(e, call, msg, deadline, &why))
 			return could_not_start(e, call, why);
 	}
+	e->child.noise.last[0] = '\0';	/* it was about another message */
 	buf_clear(&e->line);
 	exec_message_line(&e->line, ++e->number, budget_ms, call, msg);
 	verdict = exchange(e, call, deadline, budget_ms);
