@@ -17,7 +17,7 @@
 #include "util/fault.h"
 #include "util/log.h"
 
-enum { CODE_MAX = 64, TEXT_MAX = 4096 };	/* what a dead letter's headers take */
+enum { TEXT_MAX = 4096 };		/* what a dead letter's header takes */
 
 #define OTHERWISE ", or choose another key for the queue, or missing_key = \"process\""
 
@@ -401,7 +401,7 @@ put_result(struct slot *s, const struct slot_batch *b)
 
 		if (!m->pending && m->outcome != OUTCOME_DONE && m->outcome != OUTCOME_DUPLICATE) {
 			outcome.delay_ms = m->delay_ms;
-			outcome.code = put_text(out, begin, m->code, CODE_MAX);
+			outcome.code = put_text(out, begin, m->code, SLOT_CODE_MAX);
 			outcome.text = put_text(out, begin, m->text, TEXT_MAX);
 		}
 		if (what == OUTCOME_DONE && m->replies)

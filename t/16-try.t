@@ -32,6 +32,8 @@ is_deeply([ @{ $out[1] }{qw(key verdict code text again_after_ms)} ], [ 'try-2',
 is("$out[2]{verdict} $out[2]{code} $out[2]{text}", 'reject bad_body the body is no JSON: syntax error at byte 1; let the publisher send JSON', 'one whose body is bad') or diag($out[2]{text});
 is_deeply($out[2]{statements}, [], 'which does nothing');
 
+is((documents(try('--json', $script, lines([ fail => 1, "no such\x0bthing" . 'x' x 99, 'a reason' ]))))[0]{code}, 'no_such_thing' . 'x' x 51, 'a code is the word that a dead letter has');
+
 # Events have the same trace each time: outputs can be compared
 my @twice = map { try('--json', $script, lines([ emit => 'a', 'b', 'T', '{}' ]))->{out} } 1 .. 2;
 is($twice[0], $twice[1], 'the same output from run to run');
