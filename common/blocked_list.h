@@ -1,5 +1,5 @@
 /*
- * blocked_list.h - RUNDIR/NAME.relay.blocked: the events that wait in a relay's outboxes, for
+ * blocked_list.h - RUN_DIR/NAME.relay.blocked: the events that wait in a relay's outboxes, for
  * pawlctl outbox. There while the relay runs and something waits or did.
  *
  * Lines of JSON, one for each aggregate whose first event cannot be published: outbox, event (its

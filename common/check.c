@@ -28,24 +28,6 @@ struct check {				/* one queue */
 	int status;			/* exit status so far */
 };
 
-void
-check_print(enum log_level level, const char *lines)
-{
-	size_t len = strlen(lines);
-
-	(void)level;
-	fprintf(stderr, "%s%s", lines, len > 0 && lines[len - 1] == '\n' ? "" : "\n");
-}
-
-void
-check_log(enum log_level level, const char *lines)
-{
-	for (size_t len; *lines != '\0'; lines += len + (lines[len] == '\n')) {
-		len = strcspn(lines, "\n");
-		log_at(level, "%.*s", (int)len, lines);
-	}
-}
-
 static void	complain(struct check *, int status, const char *fmt, ...) ATTR_PRINTF(3, 4);
 
 static void
@@ -180,7 +162,7 @@ check_file(const char *file, bool strict, check_fn *more)
 	if (config == NULL)
 		return EX_CONFIG;
 	others = more == NULL ? EX_OK : more(config, strict);
-	status = check_queues(config, NULL, strict, check_print);
+	status = check_queues(config, NULL, strict, program_say);
 	if (others == EX_CONFIG || status == EX_OK)
 		status = others;
 	if (status == EX_OK)

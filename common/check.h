@@ -11,11 +11,8 @@
 #include "util/attr.h"
 #include "util/log.h"
 
-/* Says what is wrong, a line for each. */
+/* Says what is wrong, a line for each: program_say() or program_log(). */
 typedef void check_say_fn(enum log_level, const char *lines);
-void	check_print(enum log_level, const char *lines) ATTR_NONNULL;	/* as they are, on standard error: who started the program reads them */
-void	check_log(enum log_level, const char *lines) ATTR_NONNULL;	/* events of the log: of a program in service */
-
 /* What the caller checks besides: prints its errors; an exit status. */
 typedef int check_fn(const struct config *, bool strict);
 

@@ -185,21 +185,42 @@ random_id(void)
 	return id;
 }
 
+enum { SAMPLED = 1, RANDOM = 2 };	/* a flag that we do not know must be sent as 0 */
+
 /* By hand, not by printf: this is done once per message. */
+static const char *
+format_trace(const struct trace *trace, struct arena *arena)
+{
+	static const char form[] = "00-................................-................-..";
+	char *text = arena_memdup(arena, form, TRACE_SIZE);
+
+	put_hex(text + TRACE_ID, 16, trace->high);
+	put_hex(text + TRACE_ID + 16, 16, trace->low);
+	put_hex(text + TRACE_PARENT, 16, trace->parent);
+	put_hex(text + TRACE_FLAGS, 2, trace->flags & (SAMPLED | RANDOM));
+	return text;
+}
+
 const char *
 envelope_child_trace(struct slice traceparent, struct arena *arena)
 {
-	enum { SAMPLED = 1, RANDOM = 2 };	/* a flag that we do not know must be sent as 0 */
-	static const char form[] = "00-................................-................-..";
-	char *text = arena_memdup(arena, form, TRACE_SIZE);
 	struct trace trace;
 
 	/* A new trace is sampled: whoever does not want it can drop it, not the reverse. */
 	if (!parse_trace(traceparent, &trace))
 		trace = (struct trace){ random_id(), random_id(), 0, SAMPLED | RANDOM };
-	put_hex(text + TRACE_ID, 16, trace.high);
-	put_hex(text + TRACE_ID + 16, 16, trace.low);
-	put_hex(text + TRACE_PARENT, 16, random_id());
-	put_hex(text + TRACE_FLAGS, 2, trace.flags & (SAMPLED | RANDOM));
-	return text;
+	trace.parent = random_id();
+	return format_trace(&trace, arena);
+}
+
+/* The W3C's example. */
+const char *
+envelope_dry_trace(struct slice traceparent, struct arena *arena)
+{
+	struct trace trace;
+
+	if (!parse_trace(traceparent, &trace))
+		trace = (struct trace){ 0x4bf92f3577b34da6, 0xa3ce929d0e0e4736, 0, SAMPLED };
+	trace.parent = 0x00f067aa0ba902b7;
+	return format_trace(&trace, arena);
 }

@@ -36,4 +36,5 @@ enum envelope_key_status { ENVELOPE_KEY_OK, ENVELOPE_KEY_NONE, ENVELOPE_KEY_BAD_
 enum envelope_key_status envelope_key(const struct frame_message *, const struct envelope_spec *, struct arena *, struct slice *key, const char **error);
 /* W3C traceparent: a child context of the given one in the arena ("" makes a new trace). */
 const char *envelope_child_trace(struct slice traceparent, struct arena *);
+const char *envelope_dry_trace(struct slice traceparent, struct arena *);	/* the same each time */
 #endif

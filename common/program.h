@@ -15,7 +15,11 @@ struct program_option {		/* one table per program: drives getopt_long and --help
 /* Parses with getopt_long; calls set(arg, index into options, value). Handles --help, --version. Unknown: message, exit 64. Returns the index of the first operand. */
 int	program_options(int argc, char **argv, const char *program, const char *synopsis, const struct program_option *, size_t count,
 	    void (*set)(void *arg, size_t index, const char *value), void *arg);
-/* Reads the configuration or prints all its errors on stderr; NULL then, exit with EX_CONFIG (78). */
+/* What is wrong, a line for each. log: events of the log, of a program in service. say: on standard error, control characters escaped, for
+ * who started the program; if the log is JSON they are events as well, because a program reads them. */
+void	program_log(enum log_level, const char *lines) ATTR_NONNULL;
+void	program_say(enum log_level, const char *lines) ATTR_NONNULL;
+/* Reads the configuration or says all its errors; NULL then, exit with EX_CONFIG (78). */
 struct config *program_config(const char *file);
 /* $PAWL_LIBEXECDIR or the installed libexecdir + "/" + name; PAWL_HANDLERDIR likewise. Static buffer-free: in the arena. */
 const char *program_libexec(struct arena *, const char *name);

@@ -1,7 +1,52 @@
 /*
- * program_config.c - the first step of the programs that have a configuration. Apart from program.c, because a slot has none.
+ * program_config.c - the first step of the programs that have a configuration, and how they say what is wrong with it. Apart from
+ * program.c, because a slot has none.
  */
 #include "common/program.h"
+
+#include "util/utf8.h"
+
+/* Foreign text may hold anything: as the log escapes it, since a terminal would obey. */
+static void
+print_escaped(const char *line, size_t len)
+{
+	for (size_t at = 0, n; at < len; at += n) {
+		const char *p = line + at;
+		unsigned char c = (unsigned char)p[0];
+
+		n = utf8_length(p, len - at);
+		if (n == 0 || c < 0x20 || c == 0x7f)
+			fprintf(stderr, "\\x%02x", c);
+		else if (c == 0xc2 && (unsigned char)p[1] < 0xa0)	/* C1 */
+			fprintf(stderr, "\\xc2\\x%02x", (unsigned char)p[1]);
+		else
+			fwrite(p, 1, n, stderr);
+		n += n == 0;
+	}
+	putc('\n', stderr);
+}
+
+void
+program_log(enum log_level level, const char *lines)
+{
+	for (size_t len; *lines != '\0'; lines += len + (lines[len] == '\n')) {
+		len = strcspn(lines, "\n");
+		log_at(level, "%.*s", (int)len, lines);
+	}
+}
+
+void
+program_say(enum log_level level, const char *lines)
+{
+	if (log_is_json()) {
+		program_log(level, lines);
+		return;
+	}
+	for (size_t len; *lines != '\0'; lines += len + (lines[len] == '\n')) {
+		len = strcspn(lines, "\n");
+		print_escaped(lines, len);
+	}
+}
 
 struct config *
 program_config(const char *file)
@@ -10,7 +55,7 @@ program_config(const char *file)
 	struct config *config;
 
 	if (config_load(file, &config, &errors) < 0)
-		fwrite(errors.data, 1, errors.len, stderr);
+		program_say(LOG_LEVEL_ERROR, errors.data);
 	buf_release(&errors);
 	return config;
 }

@@ -45,7 +45,7 @@ stats_observe(struct stats_histogram *histogram, int64_t us)
 	stats_add(&histogram->count, 1);
 }
 
-/* RUNDIR/NAME.worker.stats; program may be written "pawl-worker" or "worker". */
+/* RUN_DIR/NAME.worker.stats; program may be written "pawl-worker" or "worker". */
 static int
 make_path(char *path, size_t size, const char *run_dir, const char *program, const char *name,
     char *error, size_t error_size)

@@ -1,7 +1,7 @@
 /*
  * stats.h - the shared statistics file: fixed layout, any number of read-only mappers.
  *
- * RUNDIR/NAME.worker.stats and RUNDIR/NAME.relay.stats. Page 0 describes the program, each further page one runner or outbox. Counters only
+ * RUN_DIR/NAME.worker.stats and RUN_DIR/NAME.relay.stats. Page 0 describes the program, each further page one runner or outbox. Counters only
  * grow while the program lives (a runner that is started again takes its queue's page over); they are 64-bit atomics, added to
  * relaxed, so that a death in the middle loses nothing and readers need no lock. A page has one writer, but for the time of a hand-over, when an
  * old runner still counts what it finishes: then its gauges belong to the new one. Readers check magic, layout and size first.

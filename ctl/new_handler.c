@@ -139,6 +139,31 @@ take_away(struct new_handler *n)
 	(void)rmdir(n->dir);
 }
 
+/* To paste into a shell. */
+static const char *
+quoted(struct new_handler *n, const char *path)
+{
+	static const char plain[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+,:@%";
+	struct buf out = BUF_INIT;
+	const char *text;
+
+	if (path[0] == '-')
+		path = arena_printf(&n->arena, "./%s", path);
+	if (path[strspn(path, plain)] == '\0')
+		return path;
+	buf_putc(&out, '\'');
+	for (; *path != '\0'; path++)
+		if (*path == '\'')
+			buf_puts(&out, "'\\''");
+		else
+			buf_putc(&out, *path);
+	buf_putc(&out, '\'');
+	text = arena_strdup(&n->arena, out.data);
+	buf_release(&out);
+	return text;
+}
+
 static int
 make(struct new_handler *n)
 {
@@ -158,7 +183,7 @@ make(struct new_handler *n)
 		take_away(n);
 		return status;
 	}
-	printf("made %s: read its README.md, or begin with\n  cd %s && %smake check\n", n->dir, n->dir,
+	printf("made %s: read its README.md, or begin with\n  cd %s && %smake check\n", n->dir, quoted(n, n->dir),
 	    n->automake ? "ACLOCAL_PATH=$(pkg-config --variable=prefix pawl)/share/aclocal autoreconf -i && ./configure && " : "");
 	return EX_OK;
 }

@@ -37,7 +37,7 @@ static const struct program_option options[] = {
 	[OPTION_ID] = { 0, "id", "ID", "message_id of the first message (default: try-1)" },
 	[OPTION_HEADER] = { 'H', "header", "NAME=VALUE", "a header; may be given several times" },
 	[OPTION_SET] = { 's', "set", "PATH=VALUE", "one of the handler's own settings; may be given several times" },
-	[OPTION_DATABASE] = { 'd', "database", "CONNINFO", "answer the handler's queries; all is rolled back" },
+	[OPTION_DATABASE] = { 'd', "database", "CONNINFO", "answer the handler's queries, check its statements; nothing is done" },
 	[OPTION_TIMEOUT] = { 0, "timeout", "SECONDS", "how long a handler may take (default: 30, or the queue's)" },
 	[OPTION_LINES] = { 'l', "lines", NULL, "each line of a body is a message" },
 	[OPTION_MESSAGES] = { 'm', "messages", NULL, "each line of a body is a message as JSON: id, type, headers, body..." },

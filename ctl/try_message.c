@@ -3,19 +3,19 @@
  */
 #include "ctl/try_message.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/frame.h"
-#include "util/clock.h"
 #include "util/json_scan.h"
 
-enum { HEADERS_MAX = 1000, HEADERS = TRY_TEXTS, BODY, MEMBERS };
+enum { HEADERS_MAX = 1000, HEADERS = TRY_TEXTS, TIMESTAMP, BODY, MEMBERS };
 
 static const char *const member[MEMBERS] = {
 	[TRY_ID] = "id", [TRY_TYPE] = "type", [TRY_CONTENT_TYPE] = "content_type",
 	[TRY_CORRELATION_ID] = "correlation_id", [TRY_REPLY_TO] = "reply_to", [TRY_EXCHANGE] = "exchange",
-	[TRY_ROUTING_KEY] = "routing_key", [HEADERS] = "headers", [BODY] = "body"
+	[TRY_ROUTING_KEY] = "routing_key", [TIMESTAMP] = "timestamp_ms", [HEADERS] = "headers", [BODY] = "body"
 };
 
 /* A string's text; any other value as it is written. -1: an escaped NUL. */
@@ -63,6 +63,20 @@ parse_headers(struct try_message *m, struct arena *arena, struct slice object, c
 }
 
 static int
+parse_timestamp(struct try_message *m, struct arena *arena, struct json_value value, char *error, size_t error_size)
+{
+	const char *text = arena_memdup(arena, value.raw.data, value.raw.len);
+	char *end;
+
+	errno = 0;
+	m->timestamp_ms = strtoll(text, &end, 10);
+	if (value.kind == JSON_NUMBER && *end == '\0' && errno == 0 && m->timestamp_ms >= 0)
+		return 0;
+	(void)snprintf(error, error_size, "\"timestamp_ms\" must be a whole number: milliseconds of Unix time");
+	return -1;
+}
+
+static int
 parse_member(struct try_message *m, struct arena *arena, int which, struct json_value value, char *error, size_t error_size)
 {
 	struct slice text;
@@ -71,6 +85,8 @@ parse_member(struct try_message *m, struct arena *arena, int which, struct json_
 		return 0;
 	if (which == HEADERS && value.kind == JSON_OBJECT)
 		return parse_headers(m, arena, value.raw, error, error_size);
+	if (which == TIMESTAMP)
+		return parse_timestamp(m, arena, value, error, error_size);
 	if (which != BODY && (which == HEADERS || value.kind != JSON_STRING)) {
 		(void)snprintf(error, error_size, "\"%s\" must be %s", member[which],
 		    which == HEADERS ? "an object" : "a string");
@@ -122,7 +138,7 @@ try_message_parse(struct slice line, struct try_message *m, struct arena *arena,
 		if (which < 0 || (seen & 1u << which) != 0) {
 			(void)snprintf(error, error_size, which < 0 ?
 			    "there is no %.*s: use id, type, content_type, correlation_id, reply_to, exchange, "
-			    "routing_key, headers, body" : "%.*s is there twice",
+			    "routing_key, timestamp_ms, headers, body" : "%.*s is there twice",
 			    key.len > 60 ? 60 : (int)key.len, key.data);
 			return -1;
 		}
@@ -165,7 +181,7 @@ void
 try_message_put(struct buf *b, const struct try_message *from, unsigned handler)
 {
 	struct frame_message m = { .handler = (uint16_t)handler, .attempt = 1, .attempts = 1,
-		.timestamp_ms = clock_wall_now().ms };
+		.timestamp_ms = from->timestamp_ms };
 	bool json = from->text[TRY_CONTENT_TYPE] == NULL && json_scan_check(from->body, NULL) == JSON_OK;
 
 	buf_append(b, &m, sizeof(m));

@@ -86,7 +86,9 @@ start_log(const struct arguments *a, const struct config *config)
 	enum log_level level = config == NULL ? LOG_LEVEL_INFO : config->log_level;
 	enum log_format format = config == NULL ? LOG_FORMAT_TEXT : config->log_format;
 
-	if (a->log_format != NULL)
+	if (a->test)
+		format = LOG_FORMAT_TEXT;	/* it is for people */
+	else if (a->log_format != NULL)
 		format = strcmp(a->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
 	log_init("pawl-relay", a->verbose ? LOG_LEVEL_DEBUG : level, format);
 }
@@ -94,20 +96,21 @@ start_log(const struct arguments *a, const struct config *config)
 static int
 check_outboxes(const struct arguments *a, const struct config *config)
 {
+	struct buf errors = BUF_INIT;
 	int code = EX_OK;
 
-	if (config->outbox_count == 0) {
-		fprintf(stderr, "%s: outboxes: there are none, so there is nothing to relay\n",
+	if (config->outbox_count == 0)
+		buf_printf(&errors, "%s: outboxes: there are none, so there is nothing to relay\n",
 		    config->file);
+	for (size_t i = 0; config->outbox_count > 0 && i < a->relay.only_count; i++)
+		if (config_outbox_find(config, a->only[i]) == NULL)
+			buf_printf(&errors, "%s: outboxes: there is no outbox \"%s\"\n",
+			    config->file, a->only[i]);
+	if (errors.len > 0) {
+		program_say(LOG_LEVEL_ERROR, errors.data);
 		code = EX_CONFIG;
 	}
-	for (size_t i = 0; config->outbox_count > 0 && i < a->relay.only_count; i++) {
-		if (config_outbox_find(config, a->only[i]) == NULL) {
-			fprintf(stderr, "%s: outboxes: there is no outbox \"%s\"\n", config->file,
-			    a->only[i]);
-			code = EX_CONFIG;
-		}
-	}
+	buf_release(&errors);
 	return code;
 }
 

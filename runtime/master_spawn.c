@@ -9,7 +9,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "common/check.h"
+#include "common/program.h"
 #include "runtime/master_internal.h"
 #include "runtime/runner.h"
 #include "util/arena.h"
@@ -121,7 +121,7 @@ check(struct master *m)
 	leave_master(m);
 	config = master_load(m, &errors);
 	if (config == NULL)
-		check_log(LOG_LEVEL_ERROR, errors.data);
+		program_log(LOG_LEVEL_ERROR, errors.data);
 	else
 		code = m->options->check(m->options->arg, config);
 	config_free(&config);

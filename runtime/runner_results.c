@@ -178,7 +178,8 @@ failed_alone(struct runner *r, struct delivery *d, struct slice error)
 		    error.data);
 	else
 		runner_deadf(r, d, "environment", "failed %" PRIu32 " times, alone in its "
-		    "transaction, while other messages were done: its statements end the session, "
+		    "transaction, while other messages were done: its handler or its statements "
+		    "end the session, "
 		    "wait for a lock that is not released, or fail with an error of the "
 		    "environment (class 08, 53, 57P, 58 or XX, or 25006) each time: look in the "
 		    "database server's log, correct what they touch, then retry this letter",

@@ -56,6 +56,7 @@ struct slot_message *slot_work_try(struct slot *, struct slot_batch *) ATTR_NONN
 bool	slot_work_ahead(const struct slot *) ATTR_NONNULL;	/* it was sent before the batch before it was answered */
 void	slot_work_unapplied(struct slot *) ATTR_NONNULL;	/* appends a RESULT that says: none of it was done */
 
-/* slot_try.c: dry runs until the other end is gone. database: queries are answered. */
+/* slot_try.c: dry runs until the other end is gone. database: queries are answered, and statements
+ * prepared. */
 int	slot_try(struct slot *, bool database) ATTR_MUST_CHECK ATTR_NONNULL;
 #endif

@@ -169,7 +169,7 @@ static int
 external(struct alone *a, struct pg_error *error)
 {
 	struct slot_message *m = a->ask.message;
-	bool got = true, known = false;
+	bool got = true, known = false, acted = false;
 	int status;
 
 	status = slot_session_roll_back(&a->ask.slot->session, &a->ask.failure.error);
@@ -179,13 +179,19 @@ external(struct alone *a, struct pg_error *error)
 		m->flags |= FRAME_OUTCOME_BUSY;
 		return 0;
 	}
-	if (status == 0)
+	if (status == 0) {
+		acted = !known;
 		status = act(a, known);
+	}
 	if (status == 0 && m->keyed)
 		status = unlock_key(a);
-	/* Else the session is closed, and the lock goes with it. */
-	if (status != 0)
+	/* Else the session is closed, and the lock goes with it. Was it lost while the handler acted? Then
+	 * that shall not be repeated for ever. */
+	if (status != 0) {
 		*error = a->ask.failure.error;
+		if (acted && error->lost)
+			m->flags |= FRAME_OUTCOME_SUSPECT;
+	}
 	return status;
 }
 
@@ -211,6 +217,7 @@ slot_alone_try(struct slot *s, struct slot_batch *b, struct slot_message *m, str
 		alone_init(&a, s, b, m);
 		m->claimed = true;
 		slot_ask_call(&a.ask, ask_external, &a);
+		a.ask.failed = a.ask.failed || (m->pending && slot_ask_prepare(&a.ask, NULL) != 0);
 		*error = a.ask.failure.error;
 		status = a.ask.failed ? -1 : 0;
 	}

@@ -11,6 +11,8 @@
 #include "common/frame.h"
 #include "runtime/slot_statements.h"
 
+enum { SLOT_CODE_MAX = 64 };		/* bytes of a reason's code */
+
 struct slot_effect {			/* one statement, in the order of recording; emits come last */
 	struct slot_effect *next;
 	struct slot_statement *statement;

@@ -118,6 +118,31 @@ text_keep(struct slot_call *c, const char *text)
 	return text_copy(c, text, strlen(text));
 }
 
+/*
+ * A code as programs count and search by it: one word. It may come from the outside, an answer or a
+ * message, so it is mended and not refused: the verdict and the text are right.
+ */
+static const char *
+code_keep(struct slot_call *c, const char *code)
+{
+	static const char word[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	size_t len = code == NULL ? 0 : strspn(code, word), kept = 0;
+	char *room;
+
+	if (code == NULL || (code[len] == '\0' && len <= SLOT_CODE_MAX))
+		return text_keep(c, code);
+	room = text_room(c, SLOT_CODE_MAX + 1);
+	for (const char *p = code; *p != '\0' && kept < SLOT_CODE_MAX; p++)
+		if (memchr(word, *p, sizeof(word) - 1) != NULL)
+			room[kept++] = *p;
+		else if ((*p & 0xc0) != 0x80)	/* a character's first byte stands for all of it */
+			room[kept++] = '_';
+	room[kept] = '\0';
+	c->texts_at += kept + 1;
+	return room;
+}
+
 /* NULL: printf() cannot make it, errno says why. */
 static const char * ATTR_PRINTF(2, 0)
 text_vformat(struct slot_call *c, const char *fmt, va_list ap)
@@ -416,7 +441,7 @@ slot_call_expect(struct pawl_call *call, int64_t rows, enum pawl_verdict verdict
 	}
 	c->last_sql->expect_rows = rows;
 	c->last_sql->expect_outcome = outcome_of(verdict);
-	c->last_sql->expect_code = code == NULL ? "unexpected_rows" : text_keep(c, code);
+	c->last_sql->expect_code = code == NULL ? "unexpected_rows" : code_keep(c, code);
 	c->message->expects = true;
 }
 
@@ -581,7 +606,7 @@ slot_call_fail(
 	}
 	c->failed = true;
 	c->outcome = outcome_of(verdict);
-	c->code = code == NULL ? NULL : text_keep(c, code);
+	c->code = code_keep(c, code);
 	va_start(ap, fmt);
 	c->text = text_vformat(c, fmt, ap);
 	va_end(ap);

@@ -46,6 +46,7 @@ slot_handlers_error(struct slot_handlers *h, const struct slot_handler *handler,
 	const struct slot_setup_handler *setup = handler->setup;
 	const char *file = setup->file;
 	int line = setup->line;
+	size_t begin;
 	va_list ap;
 
 	for (size_t i = 0; path != NULL && i < setup->pair_count; i++) {
@@ -59,9 +60,13 @@ slot_handlers_error(struct slot_handlers *h, const struct slot_handler *handler,
 	if (path != NULL && path[0] != '\0')
 		buf_printf(&h->errors, ".config.%s", path);
 	buf_puts(&h->errors, ": ");
+	begin = h->errors.len;
 	va_start(ap, fmt);
 	buf_vprintf(&h->errors, fmt, ap);
 	va_end(ap);
+	for (size_t i = begin; i < h->errors.len; i++)
+		if (h->errors.data[i] == '\n')
+			h->errors.data[i] = ' ';	/* one error, one line */
 	buf_putc(&h->errors, '\n');
 }
 

@@ -557,7 +557,7 @@ slot_reads_try(struct slot *s, struct slot_batch *b, struct slot_message *m, str
 	    slot_attempt_sync(t, &r.ask.failure) != 0;
 	if (!r.ask.failed)
 		slot_ask_call(&r.ask, ask, &r);
-	if (!r.ask.failed)
+	if (!r.ask.failed && (!m->pending || slot_ask_prepare(&r.ask, NULL) == 0))
 		return 0;
 	*error = r.ask.failure.error;
 	return -1;

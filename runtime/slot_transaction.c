@@ -201,6 +201,14 @@ slot_transaction_flag(
 	}
 }
 
+/* The session was lost when the handlers had spoken: that may be the work of one. */
+static void
+suspect(const struct slot_group *g)
+{
+	for (size_t i = 0; i < g->count; i++)
+		g->members[i]->flags |= FRAME_OUTCOME_SUSPECT;
+}
+
 static bool
 anything_pending(const struct slot_group *g)
 {
@@ -314,8 +322,11 @@ slot_transaction_run(struct slot_transaction *t, struct slot_batch *batch, struc
 	group_init(t, batch, &all);
 	if (all.count == 0)
 		return 0;
-	if (slot_transaction_prepare(t, &all, error) != 0)
+	if (slot_transaction_prepare(t, &all, error) != 0) {
+		if (error->lost)
+			suspect(&all);
 		return -1;
+	}
 	t->alone = (batch->flags & FRAME_BATCH_ALONE) != 0;
 	if (t->alone)
 		t->careful = CAREFUL_ATTEMPTS;	/* they may well have been done */

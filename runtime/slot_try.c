@@ -6,6 +6,7 @@
 
 #include "runtime/slot.h"
 #include "runtime/slot_alone.h"
+#include "runtime/slot_attempt.h"
 #include "util/log.h"
 #include "util/utf8.h"
 
@@ -239,6 +240,30 @@ for_people(struct buf *b, const struct slot *s, const struct slot_message *m)
 
 /* ---- a message */
 
+/* Its handler, without a database. */
+static void
+call_alone(struct slot *s, struct slot_batch *b, struct slot_message *m)
+{
+	if (s->handlers.list[m->in->handler].kind != PAWL_EFFECTS) {
+		s->call.ask = ask_nobody;
+		s->call.ask_arg = s;
+	}
+	slot_work_call(s, b, m);
+	s->call.ask = NULL;
+}
+
+/* Its handler, with one: what it records is prepared, so that a mistake is found. -1: the database failed. */
+static int
+call_with_database(struct slot *s, struct slot_batch *b, struct slot_message *m, struct pg_error *error)
+{
+	const struct slot_group group = { .members = &m, .count = 1 };
+
+	if (s->handlers.list[m->in->handler].kind != PAWL_EFFECTS)
+		return slot_alone_try(s, b, m, error);
+	slot_work_call(s, b, m);
+	return m->pending ? slot_transaction_prepare(&s->transaction, &group, error) : 0;
+}
+
 static void
 try_one(struct slot *s, bool database)
 {
@@ -248,16 +273,10 @@ try_one(struct slot *s, bool database)
 	struct pg_error error;
 	size_t begin;
 
-	if (m != NULL && (!database || s->handlers.list[m->in->handler].kind == PAWL_EFFECTS)) {
-		if (s->handlers.list[m->in->handler].kind != PAWL_EFFECTS) {
-			s->call.ask = ask_nobody;
-			s->call.ask_arg = s;
-		}
-		slot_work_call(s, &b, m);
-		s->call.ask = NULL;
-	} else if (m != NULL && slot_alone_try(s, &b, m, &error) != 0) {
+	if (m != NULL && !database)
+		call_alone(s, &b, m);
+	else if (m != NULL && call_with_database(s, &b, m, &error) != 0)
 		slot_message_fail(m, OUTCOME_UNAPPLIED, "database", arena_strdup(&s->arena, error.text));
-	}
 	m = &b.messages[0];
 	if (m->pending)
 		m->outcome = OUTCOME_DONE;

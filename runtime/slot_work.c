@@ -17,9 +17,7 @@
 #include "util/fault.h"
 #include "util/log.h"
 
-#define DRY_TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-enum { CODE_MAX = 64, TEXT_MAX = 4096 };	/* what a dead letter's headers take */
+enum { TEXT_MAX = 4096 };		/* what a dead letter's header takes */
 
 #define OTHERWISE ", or choose another key for the queue, or missing_key = \"process\""
 
@@ -142,7 +140,8 @@ fill_view(struct slot *s, const struct slot_message *m, struct pawl_message *vie
 		.exchange = frame_message_text(in, in->exchange).data,
 		.routing_key = frame_message_text(in, in->routing_key).data,
 		/* What a dry run shows is the same each time. */
-		.traceparent = s->setup.dry ? DRY_TRACE : envelope_child_trace(trace, &s->arena),
+		.traceparent = s->setup.dry ? envelope_dry_trace(trace, &s->arena) :
+			envelope_child_trace(trace, &s->arena),
 		.body = (const char *)in + in->body_off,
 		.body_size = in->body_size,
 		.timestamp_ms = in->timestamp_ms,
@@ -402,7 +401,7 @@ put_result(struct slot *s, const struct slot_batch *b)
 
 		if (!m->pending && m->outcome != OUTCOME_DONE && m->outcome != OUTCOME_DUPLICATE) {
 			outcome.delay_ms = m->delay_ms;
-			outcome.code = put_text(out, begin, m->code, CODE_MAX);
+			outcome.code = put_text(out, begin, m->code, SLOT_CODE_MAX);
 			outcome.text = put_text(out, begin, m->text, TEXT_MAX);
 		}
 		if (what == OUTCOME_DONE && m->replies)
@@ -419,6 +418,7 @@ slot_work_try(struct slot *s, struct slot_batch *b)
 	open_batch(s, b);
 	if (b->count != 1)
 		log_fatal(EX_SOFTWARE, "cannot understand pawlctl: a dry run of %zu messages", b->count);
+	slot_statements_begin_batch(&s->statements);
 	slot_call_begin_batch(&s->call, b->frame);
 	return find_key(s, b->messages) && check_texts(s, b->messages) ? b->messages : NULL;
 }

@@ -98,7 +98,7 @@ static int
 check(void *arg, const struct config *config)
 {
 	(void)arg;
-	return check_slots(config, NULL, check_log);
+	return check_slots(config, NULL, program_log);
 }
 
 /* One runner, in this process. Its statistics file is called NAME.QUEUE: there may be a master
@@ -116,10 +116,12 @@ run_alone(const struct worker *w, struct config *config)
 	int code;
 
 	if (queue == NULL) {
-		fprintf(stderr, "%s: queues: there is no queue \"%s\"\n", config->file, w->queue);
+		(void)snprintf(error, sizeof(error), "%s: queues: there is no queue \"%s\"",
+		    config->file, w->queue);
+		program_say(LOG_LEVEL_ERROR, error);
 		return EX_CONFIG;
 	}
-	code = check_slots(config, queue, check_print);
+	code = check_slots(config, queue, program_say);
 	if (code != EX_OK)
 		return code;
 	name = xasprintf("%s.%s", config->name, queue->name);
@@ -168,7 +170,9 @@ main(int argc, char **argv)
 	    "[-c FILE] [-t | -q QUEUE] [--drain] [-v] [--log-format FORMAT]",
 	    option_table, ARRAY_SIZE(option_table), set_option, &w);
 	check_usage(&w, argc, argv, operand);
-	log_init("pawl-worker", w.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	/* A test is for people. */
+	log_init("pawl-worker", w.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+	    w.log_format == NULL || w.test ? LOG_FORMAT_TEXT : (enum log_format)log_format_of(w.log_format));
 	hide_secrets();
 	if (w.test)
 		return check_file(w.file, false, NULL);
@@ -181,7 +185,7 @@ main(int argc, char **argv)
 		config_free(&config);
 		return code;
 	}
-	code = check_slots(config, NULL, check_print);
+	code = check_slots(config, NULL, program_say);
 	if (code != EX_OK) {
 		config_free(&config);
 		return code;

@@ -111,13 +111,14 @@ is(try_uri('amqp://h/${PAWL-T}'), "78 $dir/e.conf:1: broker.uri: between \"\${\"
 is(try_uri('amqp://h/${X'), "78 $dir/e.conf:1: broker.uri: a \"\${\" has no \"}\"; write \"\$\${\" if no variable is meant\n", 'no end');
 is(try_uri('${PAWL_T_URI}', PAWL_T_URI => 'geheim'), "78 $dir/e.conf:1: broker.uri: broker URI does not start with amqp:// or amqps://\n", 'expanded before it is checked');
 
-# Where pawlctl status looks.
+# Where pawlctl status looks, for what is nowhere.
+my $nowhere = "nowhere$$";
 sub looks_in
 {
 	my ($config, %env) = @_;
-	write_file('r.conf', "broker: { uri = \"amqp://h\"; };\n$config");
-	my $run = run_program({ env => { RUNTIME_DIRECTORY => undef, XDG_RUNTIME_DIR => undef, %env } }, 'pawlctl', 'status', '--json', '-c', "$dir/r.conf");
-	return $run->{out} =~ /no r\.worker\.stats in ([^"]+)"/ ? $1 : "$run->{status} $run->{err}";
+	write_file("$nowhere.conf", "broker: { uri = \"amqp://h\"; };\n$config");
+	my $run = run_program({ env => { RUNTIME_DIRECTORY => undef, XDG_RUNTIME_DIR => undef, %env } }, 'pawlctl', 'status', '--json', '-c', "$dir/$nowhere.conf");
+	return $run->{out} =~ /no $nowhere\.worker\.stats in ([^"]+)"/ ? $1 : "$run->{status} $run->{err}";
 }
 my $private = "/tmp/pawl-$>";
 my $system = -w '/run/pawl' ? '/run/pawl, ' : '';
@@ -126,7 +127,7 @@ is(looks_in('run_dir = "/a/b";', RUNTIME_DIRECTORY => '/c'), '/a/b', 'run_dir, a
 like(looks_in('', RUNTIME_DIRECTORY => '/c:/d', XDG_RUNTIME_DIR => '/x'), qr{^/c, /run/pawl, /x, \Q$private\E$}, 'systemd first');
 like(looks_in('', XDG_RUNTIME_DIR => '/x'), $system ? qr{^/run/pawl, /x, } : qr{^/x, /run/pawl, \Q$private\E$}, 'then that of the session');
 like(looks_in(''), $system ? qr{^/run/pawl} : qr{^\Q$private\E, /run/pawl$}, 'then a private one');
-is(looks_in('run_dir = "a";'), "78 $dir/r.conf:2: run_dir: \"a\": must be an absolute path\n", 'a relative one is refused');
+is(looks_in('run_dir = "a";'), "78 $dir/$nowhere.conf:2: run_dir: \"a\": must be an absolute path\n", 'a relative one is refused');
 SKIP: {
 	skip('/run/pawl is in the way', 2) if $system;
 	my @st = lstat($private);
@@ -137,7 +138,7 @@ SKIP: {
 	chmod(0755, $dir);
 	mkdir($private);		# of root, not of that user
 	my $run = run_program({ env => { RUNTIME_DIRECTORY => undef, XDG_RUNTIME_DIR => undef } }, $^X, '-e', '($(, $)) = ($ARGV[0], "$ARGV[0] $ARGV[0]"); ($<, $>) = (shift, $<);
-		$> = $<; exec(@ARGV) or exit 127', $uid, Pawl::Program::build_dir() . '/pawlctl', 'status', '-c', "$dir/r.conf");
+		$> = $<; exec(@ARGV) or exit 127', $uid, Pawl::Program::build_dir() . '/pawlctl', 'status', '-c', "$dir/$nowhere.conf");
 	rmdir($private);
 	skip('another user does not get to the build tree', 1) if $run->{status} == 127;
 	like($run->{err}, qr/run_dir: is missing, and there is no good place: "\Q$private\E" is not a directory that only this user can write/, 'of another user: refused');

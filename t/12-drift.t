@@ -144,4 +144,6 @@ SKIP: {
 		is(`groff -man -Tutf8 -ww -z '$page' 2>&1`, '', $page =~ s{.*/}{}r . ' is without warnings');
 	}
 }
+# One spelling of what stands for run_dir.
+is_deeply([ grep { read_file($_) =~ /\bRUNDIR\b/ } glob("$top/man/*.[1-8]"), glob("$top/{common,doc}/*") ], [], 'RUN_DIR is called that everywhere');
 done_testing;

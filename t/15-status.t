@@ -2,6 +2,7 @@
 # pawlctl status: what runs, what does not and why; numbers that are right. pawlctl check with slots.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
 use JSON::PP ();
+use Pawl::Slot;
 
 my ($db, $vhost) = (migrated_db(), new_vhost());
 my $run_dir = tmp_dir() . '/run';
@@ -49,6 +50,11 @@ sub publish { return run_program('pawlctl', 'publish', '-c', $file, @_) }
 	like($run->{err}, qr/^\Q$bad\E:9: queues\.view\.handlers\.placed\.config\.nosuch: /m, 'a key that the handler does not read, with its line') or diag($run->{err});
 	like($run->{err}, qr/^\Q$bad\E:9: queues\.view\.handlers\.placed\.config\.statement: .*relation "nosuch" does not exist/m, 'a statement that the database refuses')
 	    or diag($run->{err});
+
+	# What a handler says is one line, and nothing that a terminal obeys.
+	my $loud = write_config('loud.conf', $text =~ s/use = "sql"; +config: \{[^}]*\}/use = "{script}"; config: { fail = "red\\x1b[31m\\nand \\xc2\\x9b1m \\xff \\xc3\\xa9"; }/r, @pairs, script => Pawl::Slot::script_handler());
+	$run = run_program('pawlctl', 'check', '-c', $loud);
+	is($run->{err}, "$loud:9: queues.view.handlers.placed.config.fail: red\\x1b[31m and \\xc2\\x9b1m \\xff \xc3\xa9\n", 'an error with control characters');
 
 	my $away = write_config('away.conf', $text, @pairs, conninfo => 'host=/nonexistent password=geheim');
 	$run = run_program('pawlctl', 'check', '-c', $away);

@@ -32,10 +32,20 @@ is_deeply([ @{ $out[1] }{qw(key verdict code text again_after_ms)} ], [ 'try-2',
 is("$out[2]{verdict} $out[2]{code} $out[2]{text}", 'reject bad_body the body is no JSON: syntax error at byte 1; let the publisher send JSON', 'one whose body is bad') or diag($out[2]{text});
 is_deeply($out[2]{statements}, [], 'which does nothing');
 
+is((documents(try('--json', $script, lines([ fail => 1, "no such\x0bthing" . 'x' x 99, 'a reason' ]))))[0]{code}, 'no_such_thing' . 'x' x 51, 'a code is the word that a dead letter has');
+
 # Events have the same trace each time: outputs can be compared
 my @twice = map { try('--json', $script, lines([ emit => 'a', 'b', 'T', '{}' ]))->{out} } 1 .. 2;
 is($twice[0], $twice[1], 'the same output from run to run');
 like($twice[0], qr/"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"/, 'with the trace of the W3C example');
+
+my $parent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00';
+like(try('--json', '-H', "traceparent=$parent", $script, lines([ emit => 'a', 'b', 'T', '{}' ]))->{out}, qr/"traceparent":"00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-00"/,
+	'or a child of the message\'s own');
+like(try('--json', '-H', 'traceparent=00-nonsense', $script, lines([ emit => 'a', 'b', 'T', '{}' ]))->{out}, qr/"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"/, 'if that is one');
+sub timestamp_of { my (@arguments) = @_; my ($seen) = grep { $_->{parameters}[1] eq 'timestamp_ms' } @{ (documents(try('--json', @arguments)))[0]{statements} }; return $seen->{parameters}[2] }
+is(timestamp_of($script, "view\n"), 0, 'the time is not known, so that it is the same');
+is(timestamp_of('-m', $script, '{"timestamp_ms": 1700000000123, "body": "view\\n"}'), 1700000000123, 'or what the message says');
 
 # Replies
 like(try($script, lines([ reply => 'an answer' ]))->{out}, qr/: done\n  reply text\/plain: 'an answer'\n\z/, 'a reply');
@@ -57,7 +67,7 @@ is(join(' ', map { "$_->{key}:$_->{type}" } @out), "a\x{e9}\"1:One m-2:Default m
 is_deeply([ map { $_->{parameters}[2] } @{ $out[0]{statements} } ], [ 'me', '12.50', undef ], 'its headers, and the body that asks for them') or diag(JSON::PP::encode_json($out[0]));
 is_deeply($out[2]{statements}, [], 'nothing in it');
 for my $case ([ '[1]', 'line 1 is no message: write a JSON object with id, type, headers, body' ], [ '{"a', 'line 1 is no message: .* at byte \d+' ],
-	[ "\n{\"ID\": \"x\"}", 'line 2 is no message: there is no "ID": use id, type' ], [ '{"id": 7}', '"id" must be a string' ], [ '{"headers": []}', '"headers" must be an object' ],
+	[ "\n{\"ID\": \"x\"}", 'line 2 is no message: there is no "ID": use id, type' ], [ '{"id": 7}', '"id" must be a string' ], (map { [ "{\"timestamp_ms\": $_}", '"timestamp_ms" must be a whole number' ] } '"7"', '1.5', '-1', '1e3', '99999999999999999999', '[]'), [ '{"headers": []}', '"headers" must be an object' ],
 	[ '{"id": "x", "id": "y"}', '"id" is there twice' ], [ '{"type": "x\\u0000y"}', '"type" has an escaped NUL' ], [ '{"headers": {"h": "\\u0000"}}', 'a header has an escaped NUL' ]) {
 	my ($line, $error) = @$case;
 	$run = try('-m', $script, $line);
@@ -140,6 +150,20 @@ for my $kind (qw(reads external)) {
 	@out = documents(try('--json', '-d', $db->conninfo, '--set', "kind=$kind", $script, lines([ rows => 'select no_such' ]), lines([ rows => 'select 1' ])));
 	is(join(' ', map { $_->{verdict} . ($_->{code} ? " $_->{code}" : '') } @out), 'retry sql_42703 done', "$kind: a query that fails");
 }
+# Statements are prepared with a database, and not without.
+sub verdicts { return join(' ', map { $_->{verdict} . ($_->{code} ? " $_->{code}" : '') } documents(@_)) }
+for my $kind (qw(effects reads external)) {
+	my @messages = map { lines($_) } [ sql => 'insert into effects values ($1)', 'k' ], [ sql => 'insert into effects values ($1)', 'k', 'l' ], [ sql => 'insert into nowhere values (1)' ],
+		[ sql => 'insert into nowhere values (1)' ], [ sql => 'insret' ], [ emit => 'a', 'b', 'T', '{}' ], [ sql => 'insert into effects values ($1)', 'k' ];
+	$run = try('--json', '-d', $db->conninfo, '--set', "kind=$kind", $script, @messages);
+	is(verdicts($run), 'done reject bad_statement retry sql_42P01 retry sql_42P01 reject bad_statement done done', "$kind: mistakes in statements");
+	is($run->{status}, 1, "$kind: told by the status");
+	like((documents($run))[1]{text}, qr/^the statement has 1 parameters, and 2 were given: insert into effects/, "$kind: and the text") or diag($run->{out});
+	is_deeply((documents($run))[2]{statements}, [], "$kind: which does nothing");
+	is(verdicts(try('--json', '--set', "kind=$kind", $script, @messages)), join(' ', ('done') x 7), "$kind: unknown without a database");
+}
+is(verdicts(try('--json', '-d', $db->conninfo, '--set', 'kind=reads', $script, lines([ sql => 'create table made (a int)' ], [ rows => 'select 1' ], [ sql => 'insert into made values (1)' ]))), 'done',
+	'reads: a table that it made, before a query');
 is($db->value('select (select count(*) from effects) + (select count(*) from seen) + (select count(*) from pawl.inbox)'), 0, 'nothing was done');
 {
 	my ($host, $port, $user) = map { $db->conninfo =~ /\b$_=(\S+)/ ? $1 : '' } qw(host port user);

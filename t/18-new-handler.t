@@ -9,7 +9,7 @@ my $server = $db->conninfo;
 my ($host, $port, $user) = map { $server =~ /\b$_=(\S+)/ ? $1 : '' } qw(host port user);
 local %ENV = (%ENV, $install->env, AMQP_URI => $vhost->uri, PGHOST => $host, PGPORT => $port, PGUSER => $user, PGDATABASE => $db->name,
 	XDG_RUNTIME_DIR => tmp_dir());
-sub sh { my ($dir, $command) = @_; my $out = `cd $dir && ( $command ) 2>&1`; return wantarray ? ($? >> 8, $out) : $out }
+sub sh { my ($dir, $command) = @_; my $out = `cd "$dir" && ( $command ) 2>&1`; return wantarray ? ($? >> 8, $out) : $out }
 my $tmp = tmp_dir();
 
 for my $variant ([ 'plain_view', '', 'make check' ], [ 'auto_view', '--automake', 'autoreconf -i >/dev/null && ./configure --quiet && make -s check' ]) {
@@ -53,6 +53,13 @@ like(sh("$tmp/plain_view", "make -s install DESTDIR=$tmp/dest && find $tmp/dest 
 # Another directory, mistakes
 is((sh($tmp, 'pawlctl new-handler other some-where'))[0], 0, 'a directory of another name');
 ok(-e "$tmp/some-where/other.c", 'has it');
+for my $case ([ 'some where', "'some where'" ], [ "it's", "'it'\\''s'" ], [ '-here', './-here' ]) {
+	my ($dir, $shown) = @$case;
+	my ($status, $out) = sh($tmp, "pawlctl new-handler -- other \"$dir\"");
+	like($out, qr/^  cd \Q$shown\E && make check$/m, "its name as a shell takes it: $dir");
+}
+is((sh("$tmp/some where", 'make -s check'))[0], 0, 'it is good there');
+is_deeply([ sh("$tmp/it's", 'env -u HANDLER ./check.sh') ], [ 64, qq(check.sh: say which handler: ./check.sh HANDLER.so, or run "make check"\n) ], 'check.sh says how it is called');
 for my $case ([ 'Other', qr/cannot name a handler "Other": take a small letter/ ], [ '2nd', qr/cannot name/ ], [ 'a-b', qr/cannot name/ ], [ "''", qr/cannot name/ ],
     [ 'a' x 41, qr/40 at most/ ], [ '../up', qr/cannot name/ ], [ '', qr/say the handler's name/ ], [ 'a b c', qr/say the handler's name/ ],
     [ 'sql', qr/cannot name a handler "sql": use = "sql" has a meaning/ ], [ 'ignore some-other', qr/has a meaning/ ],

@@ -73,6 +73,23 @@ is(run_program({ env => { $fake->env } }, 'pawl-worker', '-t', '-c', $config)->{
 $fake->refuse(0);
 is(run_program({ env => { $fake->env } }, 'pawl-worker', '-t', '-c', $config)->{status}, 0, '-t of a good one: 0');
 is(run_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '-q', 'none')->{status}, 78, 'a queue that is not configured: 78');
+# Whoever asks for JSON gets nothing else, but from -t, which people read.
+for my $case ([ 'colour = "blue"', 0, qr/shop\.conf:\d+: queues\.one\.colour: / ], [ '', 1, qr/told to refuse/ ], [ '', 0, qr/shop\.conf: queues: there is no queue "none"/, '-q', 'none' ]) {
+	my ($setting, $refuse, $what, @more) = @$case;
+	configure(one => "slots = 1;  $setting");
+	$fake->refuse($refuse);
+	$run = run_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '--log-format', 'json', @more);
+	my @lines = map { eval { JSON::PP::decode_json($_) } // { msg => "no JSON: $_" } } split(/\n/, $run->{err});
+	is($run->{status}, 78, "JSON: $what: 78");
+	is(scalar(grep { ($_->{level} // '') ne 'error' || $_->{msg} =~ /^no JSON/ } @lines), 0, 'JSON: events of level error') or diag($run->{err});
+	like(join("\n", map { $_->{msg} } @lines), $what, 'JSON: that say it');
+	next if @more;
+	$run = run_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '--log-format', 'json', '-t');
+	like($run->{err}, qr/^(?!\{).*$what/m, '-t: a line');
+	unlike($run->{err}, qr/^\{/m, '-t: no JSON');
+}
+$fake->refuse(0);
+configure(one => 'slots = 1;');
 is(run_program('pawl-worker', '--nonsense')->{status}, 64, 'an unknown option: 64');
 is(run_program('pawl-worker', 'operand')->{status}, 64, 'an operand: 64');
 is(run_program('pawl-worker', '--log-format', 'xml')->{status}, 64, 'an unknown log format: 64');

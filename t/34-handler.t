@@ -163,6 +163,9 @@ for my $case ([ 'no_query', [ query => 'select 1' ] ], [ 'bad_reply', [ reply =>
 {
 	my $o = look('x', [ fail => 3, 'c' x 500, "t" . "\xc3\xa4" x 3000 ]);
 	is(length $o->{code}, 64, 'a long code is cut');
+	is(look('x', [ fail => 3, "no such\x01\r;'\xc3\xa4\xff/Card-1_2.x", '' ])->{code}, 'no_such_______Card-1_2.x', 'a code is one word');
+	is(look('x', [ fail => 3, "\xc3\xa4" x 70, '' ])->{code}, '_' x 64, 'of 64 bytes, when it is mended too');
+	is(look('x', [ sql => 'select 1 where false' ], [ expect => 1, 3, 'no row' ])->{code}, 'no_row', "an expectation's, too");
 	is(length $o->{text}, 4095, 'so is a long text, between characters') or diag substr($o->{text}, -3);
 	$o = look('x', [ sql => 'select 1' ], [ expect => 1, 3, undef ]);
 	is($o->{outcome}, 'done', 'an expectation without a code');

@@ -187,6 +187,20 @@ for my $kind (qw(reads external)) {
 	$d->finish;
 }
 
+# A handler ends its slot's session when it has acted: nobody is charged, but next time it is alone.
+for my $kind (qw(effects external)) {
+	my $d = driver($kind, consumer => "$kind-shut");
+	my $slot = $d->ready;
+	$d->allow_log(qr/terminat/);
+	for my $session (1, 2) {
+		my ($out) = $d->batch($slot, script("$kind-shut", ['shutdown'], effect("$kind-shut")));
+		is("$out->{outcome} " . ($out->{flags} & 4), 'unapplied 4', "$kind: its handler shuts session $session down");
+		$d->wait_until($slot, 'ready');
+	}
+	is(effects("$kind-shut") . known("$kind-shut"), '00', "$kind: nothing is done");
+	$d->finish;
+}
+
 # A kind that is none.
 {
 	my $d = driver('nonsense');

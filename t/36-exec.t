@@ -121,6 +121,7 @@ for my $case (
 	[ Segv => 'exec_crashed', qr/^the program \(pid \d+\) was killed by SIGSEGV.*; it said: the last words$/ ],
 	[ Exit => 'exec_crashed', qr/exited with 3; it said: cannot go on$/ ],
 	[ Close => 'exec_crashed', qr/closed its stdout and had to be killed/ ],
+	[ Half => 'exec_crashed', qr/^the program \(pid \d+\) was killed by SIGSEGV[^;]*; in the middle of a line: \{"n":\d+,"ver$/ ],
 	[ Hang => 'exec_timeout', qr/did not answer within $patience ms and was killed/ ],
 	[ Regroup => 'exec_timeout', qr/did not answer within $patience ms and was killed/ ],
 	[ Deaf => 'exec_timeout', qr/did not answer within $patience ms and was killed/ ],
@@ -135,6 +136,8 @@ for my $case (
 	is(join(' ', map { outcome($_) } @out), "done done done retry $code done done done", "$type: costs its message alone");
 	like($out[3]{text}, $text, "$type: is told");
 }
+my @words = $driver->batch($slot, message('Warn'), message('Hang'), message('Good'));
+is($words[1]{text} =~ s/^the program \(pid \d+\) //r, "did not answer within $patience ms and was killed", 'what it said about another message is not quoted');
 is($db->value('select count(*) - count(distinct key) from effect'), 0, 'nothing was done twice');
 sub descriptors { return scalar(() = glob('/proc/' . $driver->pid($slot) . '/fd/*')) }
 my $open = descriptors();

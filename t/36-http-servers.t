@@ -56,6 +56,11 @@ my $server = Pawl::HttpServer->start(sub {
 		while (syswrite($client, $line)) { }
 		return;
 	}
+	if ($path eq '/long-header') {
+		syswrite($client, "HTTP/1.1 200 OK\r\nX-Filler: ");
+		while (syswrite($client, 'x' x 65536)) { }
+		return;
+	}
 	if ($path eq '/two') {		# answers, one of them to nobody
 		syswrite($client, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 		select(undef, undef, undef, 0.05);
@@ -87,7 +92,7 @@ sub sent { my $last = ($server->requests)[-1]; return $last }
 		like($o->{text}, qr/^the answer of \Q$place\E broke off or is no HTTP: /, 'is told') if !$verdict{$what};
 	}
 	end($slot);
-	is(outcome(once('{}', url => $server->url('/headers'))), 'retry http_broken', 'headers without end');
+	is(outcome(once('{}', url => $server->url("/$_"))), 'retry http_broken', "$_ without end") for qw(headers long-header);
 	my $o = once('{}', url => $server->url('/evil'));
 	is(outcome($o), 'reject http_400', 'an answer for terminals');
 	utf8::decode(my $text = $o->{text}) or fail('its text is UTF-8');

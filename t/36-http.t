@@ -40,6 +40,9 @@ sub sent { my $last = ($server->requests)[-1]; return $last }
 		[ '{"order": 1}', 'bad_field' ], [ '{"order": "' . 'x' x 9000 . '", "q": 1}', 'bad_field' ], [ '{"order": "a\u0000b", "q": 1}', 'bad_body' ], [ 'no', 'bad_body' ]) {
 		is(outcome(put($slot, $case->[0], 'h.who' => 'me')), "reject $case->[1]", 'refused: ' . substr($case->[0], 0, 40));
 	}
+	is(put($slot, '{"order": 1, "q": 1}')->{text}, 'header "who" is missing, and the url needs it: let the publisher send it, or the url have {?...} there', 'what is missing, and what to do');
+	like(put($slot, '{"order": "' . 'x' x 9000 . '", "q": 1}', 'h.who' => 'me')->{text}, qr/ is the most: let the publisher send less/, 'too long, and what to do');
+	like(put($slot, '{"order": "..", "q": 1}', 'h.who' => 'me')->{text}, qr/leads elsewhere: let the publisher mend it$/, 'elsewhere, and what to do');
 	is(scalar($server->requests), $before, 'nothing of that was sent');
 	is(outcome(put($slot, '{"order": "..x", "line": "a..b", "q": ""}', 'h.who' => '')), 'done', 'dots in a name');
 	like(sent()->{target}, qr{^/orders/\.\.x/a\.\.b\?}, 'stay');
@@ -82,7 +85,7 @@ sub sent { my $last = ($server->requests)[-1]; return $last }
 	for my $bad ("a\\r\\nX-Evil: 1", "a\\nb", "a\\u007f") {
 		my $o = put($slot, "{\"order\": \"$bad\"}");
 		is(outcome($o), 'reject bad_field', 'a control character in a header');
-		is($o->{text}, '/order has a control character, which the header X-Order cannot hold', 'is told');
+		is($o->{text}, '/order has a control character, which the header X-Order cannot hold: let the publisher mend it', 'is told, and what to do');
 	}
 	is(outcome(put($slot, '{"order": 1}', id => "m\n" . ++$id)), 'reject bad_field', 'in the key');
 	is(outcome(put($slot, '{"order": 1}', content_type => "a\r\nb: c")), 'reject bad_field', 'in the content type');

@@ -89,6 +89,8 @@ is(run_program('pawl-relay', '-c', $o->{config}, 'operand')->{status}, 64, 'so i
 my $run = run_program('pawl-relay', '-c', $o->{config}, '--outbox', 'nope');
 is($run->{status}, 78, 'an outbox that is not configured is a configuration error');
 like($run->{err}, qr/there is no outbox "nope"/, 'which names it');
+like(run_program('pawl-relay', '-c', $o->{config}, '--outbox', 'nope', '--log-format', 'json')->{err}, qr/^\{.*"level":"error".*there is no outbox \\"nope\\""\}\n\z/, 'as JSON if that is wanted');
+like(run_program('pawl-relay', '-c', $o->{config}, '--outbox', 'nope', '--log-format', 'json', '-t')->{err}, qr/^[^{]*there is no outbox "nope"\n\z/, 'but not with -t');
 $run = run_program('pawl-relay', '-t', '-c', write_config('bad.conf', 'broker: { uri = "amqp://localhost/%2f"; }; database: { conninfo = ""; };
 outboxes: { a: { exchange = "{}"; }; b: { exchange = "x"; routing_key = "a{"; }; };'));
 is($run->{status}, 78, 'templates are checked');

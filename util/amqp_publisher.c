@@ -1,10 +1,9 @@
 /*
  * amqp_publisher.c - channels that publish with confirms over one connection.
  *
- * A channel numbers its publishes from 1; the ring holds who is unconfirmed, by number. What is
- * sent in a round of the loop leaves in full packets: the socket is corked at the first publish and
- * uncorked in the next round, or by amqp_publisher_flush(). Uncorking also pushes what rabbitmq-c
- * leaves behind MSG_MORE (a body of an exact multiple of the frame size: facts row 27).
+ * What is sent in a round of the loop leaves in full packets: the socket is corked at the first
+ * publish and uncorked in the next round, or by amqp_publisher_flush(). Uncorking also pushes what
+ * rabbitmq-c leaves behind MSG_MORE (a body of an exact multiple of the frame size: facts row 27).
  *
  * A message that is larger than the room a writable socket has goes out frame by frame, as the
  * broker reads: the library would wait inside the call. A connection has one such message at most,
@@ -20,11 +19,11 @@
 #include <sys/socket.h>
 #include "util/amqp_conn_internal.h"
 #include "util/amqp_publisher.h"
+#include "util/amqp_unconfirmed.h"
 #include "util/log.h"
-#include "util/table.h"
 
 enum {
-	RING_LEAST = 64, REPLY_SUCCESS = 200,
+	REPLY_SUCCESS = 200,
 	ROUND_FRAMES = 32		/* of a large message, in one round of the loop */
 };
 
@@ -40,14 +39,6 @@ enum channel_state {
 
 enum expect { EXPECT_METHOD, EXPECT_HEADER, EXPECT_BODY };
 
-struct pending {			/* an unconfirmed publish */
-	void *token;
-	uint64_t identity;		/* hash of what a basic.return would repeat */
-	char *return_text;		/* returned; the broker's words */
-	uint16_t return_code;		/* 0: not returned */
-	bool done;			/* confirmed, but an older one is not */
-};
-
 struct amqp_channel {
 	struct amqp_publisher *publisher;	/* NULL: freed before its channel */
 	unsigned number;
@@ -58,10 +49,7 @@ struct amqp_channel {
 	bool refused;			/* the user was told NOT_READY and waits for ready() */
 	unsigned busy;			/* depth of its events */
 	unsigned opened;		/* how often: callbacks may outlive a channel's turn */
-	struct pending *ring;
-	size_t ring_cap, ring_first, ring_count;	/* cap is a power of 2 */
-	uint64_t first_tag;		/* of ring[ring_first] */
-	size_t unconfirmed;
+	struct amqp_unconfirmed unconfirmed;
 	/* the basic.return that is being received: */
 	enum expect expect;
 	struct slice return_exchange, return_key, return_text;
@@ -89,80 +77,12 @@ struct amqp_publisher {
 	} unfinished;
 };
 
-/* The ring. */
-
-static struct pending *
-ring_at(struct amqp_channel *channel, uint64_t tag)
-{
-	return &channel->ring[(channel->ring_first + (size_t)(tag - channel->first_tag)) &
-	    (channel->ring_cap - 1)];
-}
-
-static void
-ring_add(struct amqp_channel *channel, void *token, uint64_t identity)
-{
-	if (channel->ring_count == channel->ring_cap) {
-		size_t cap = channel->ring_cap == 0 ? RING_LEAST : channel->ring_cap * 2;
-		struct pending *ring = xcalloc(cap, sizeof(*ring));
-
-		for (size_t i = 0; i < channel->ring_count; i++)
-			ring[i] = *ring_at(channel, channel->first_tag + i);
-		free(channel->ring);
-		channel->ring = ring;
-		channel->ring_cap = cap;
-		channel->ring_first = 0;
-	}
-	*ring_at(channel, channel->first_tag + channel->ring_count++) = (struct pending){
-		.token = token, .identity = identity
-	};
-	channel->unconfirmed++;
-}
-
-static void
-ring_drop_done(struct amqp_channel *channel)
-{
-	while (channel->ring_count > 0 && channel->ring[channel->ring_first].done) {
-		channel->ring_first = (channel->ring_first + 1) & (channel->ring_cap - 1);
-		channel->ring_count--;
-		channel->first_tag++;
-	}
-}
-
-static void
-ring_clear(struct amqp_channel *channel)
-{
-	for (size_t i = 0; i < channel->ring_count; i++)
-		free(ring_at(channel, channel->first_tag + i)->return_text);
-	channel->ring_first = channel->ring_count = channel->unconfirmed = 0;
-	channel->first_tag = 1;
-}
-
-/* What basic.return repeats of a message. A hash with a secret key: equal means the same, for
- * any number of messages we shall see. */
-static uint64_t
-identity_of(struct slice exchange, struct slice key, struct slice message_id, uint64_t body_size)
-{
-	const struct slice parts[] = { exchange, key, message_id };
-	char bytes[ARRAY_SIZE(parts) * (1 + AMQP_SHORTSTR_MAX) + sizeof(body_size)];
-	size_t len = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-		bytes[len++] = (char)parts[i].len;
-		if (parts[i].len > 0)
-			memcpy(bytes + len, parts[i].data, parts[i].len);
-		len += parts[i].len;
-	}
-	memcpy(bytes + len, &body_size, sizeof(body_size));
-	return table_hash(bytes, len + sizeof(body_size));
-}
-
 /* Channels. */
 
 static void
 channel_release(struct amqp_channel *channel)
 {
-	ring_clear(channel);
-	free(channel->ring);
+	amqp_unconfirmed_release(&channel->unconfirmed);
 	free(channel);
 }
 
@@ -204,7 +124,7 @@ static bool
 channel_tell_down(struct amqp_channel *channel, const struct amqp_error *error)
 {
 	channel->expect = EXPECT_METHOD;
-	ring_clear(channel);
+	amqp_unconfirmed_clear(&channel->unconfirmed);
 	channel->busy++;
 	channel->events->down(channel->arg, error);
 	return channel_unbusy(channel);
@@ -247,7 +167,7 @@ amqp_channel_new(
 	channel->number = (unsigned)i + 1;
 	channel->events = events;
 	channel->arg = arg;
-	channel->first_tag = 1;
+	amqp_unconfirmed_init(&channel->unconfirmed);
 	if (amqp_conn_up(publisher->conn))
 		channel_open(channel);
 	return channel;
@@ -272,7 +192,7 @@ amqp_channel_free(struct amqp_channel **channel_p)
 		return;
 	*channel_p = NULL;
 	channel->freed = true;
-	ring_clear(channel);
+	amqp_unconfirmed_clear(&channel->unconfirmed);
 	if (channel->state == CHANNEL_DOWN) {
 		channel_forget(channel);
 		return;
@@ -295,7 +215,7 @@ amqp_channel_ready(const struct amqp_channel *channel)
 size_t
 amqp_channel_unconfirmed(const struct amqp_channel *channel)
 {
-	return channel->unconfirmed;
+	return channel->unconfirmed.waiting;
 }
 
 /* Frames. */
@@ -305,28 +225,25 @@ channel_confirm(struct amqp_channel *channel, const amqp_frame_t *frame, uint64_
     bool multiple, enum amqp_outcome outcome)
 {
 	struct amqp_conn *conn = channel->publisher->conn;
-	uint64_t last = channel->first_tag + channel->ring_count - 1, at = tag;
+	struct amqp_unconfirmed *unconfirmed = &channel->unconfirmed;
+	uint64_t last = amqp_unconfirmed_last(unconfirmed), at = tag;
 	unsigned opened = channel->opened;
 
 	if (multiple) {
-		at = channel->first_tag;
+		at = unconfirmed->first_tag;
 		tag = tag == 0 ? last : tag;
 	}
 	if (channel->state != CHANNEL_READY || tag > last ||
-	    (!multiple && (tag < channel->first_tag || ring_at(channel, tag)->done))) {
+	    (!multiple && !amqp_unconfirmed_has(unconfirmed, tag))) {
 		amqp_conn_unexpected(conn, frame);
 		return;
 	}
 	for (; at <= tag; at++) {
-		struct pending one = *ring_at(channel, at);
+		struct amqp_pending one;
 		bool same;
 
-		if (one.done)
+		if (!amqp_unconfirmed_take(unconfirmed, at, &one))
 			continue;
-		ring_at(channel, at)->done = true;
-		ring_at(channel, at)->return_text = NULL;
-		channel->unconfirmed--;
-		ring_drop_done(channel);
 		channel->busy++;
 		channel->events->outcome(channel->arg, one.token,
 		    one.return_code != 0 ? AMQP_RETURNED : outcome, one.return_code,
@@ -411,8 +328,7 @@ channel_method(struct amqp_channel *channel, const amqp_frame_t *frame)
 	}
 }
 
-/* The message comes back whole; all we need of it is which one it was: the oldest of its
- * identity that has not come back yet. */
+/* The message comes back whole; all we need of it is which one it was. */
 static void
 channel_return_header(struct amqp_channel *channel, const amqp_frame_t *frame)
 {
@@ -428,18 +344,11 @@ channel_return_header(struct amqp_channel *channel, const amqp_frame_t *frame)
 		message_id = slice_of_bytes(p->message_id);
 	channel->return_left = frame->payload.properties.body_size;
 	channel->expect = channel->return_left > 0 ? EXPECT_BODY : EXPECT_METHOD;
-	identity = identity_of(
+	identity = amqp_identity(
 	    channel->return_exchange, channel->return_key, message_id, channel->return_left);
-	for (size_t i = 0; i < channel->ring_count; i++) {
-		struct pending *one = ring_at(channel, channel->first_tag + i);
-
-		if (!one->done && one->return_code == 0 && one->identity == identity) {
-			one->return_code = channel->return_code;
-			one->return_text = xasprintf("%.*s", (int)channel->return_text.len,
-			    channel->return_text.len > 0 ? channel->return_text.data : "");
-			return;
-		}
-	}
+	if (amqp_unconfirmed_return(&channel->unconfirmed, identity, channel->return_code,
+		channel->return_text))
+		return;
 	/* Not to know which message was lost would be to lose it. */
 	amqp_conn_fail(channel->publisher->conn, 0,
 	    "the broker returned a message that is none of the unconfirmed");
@@ -695,7 +604,8 @@ channel_send(struct amqp_channel *channel, struct slice exchange, struct slice k
 	}
 	if (p->_flags & AMQP_BASIC_MESSAGE_ID_FLAG)
 		message_id = slice_of_bytes(p->message_id);
-	ring_add(channel, token, identity_of(exchange, key, message_id, body_size));
+	amqp_unconfirmed_add(&channel->unconfirmed, token,
+	    amqp_identity(exchange, key, message_id, body_size));
 	return AMQP_PUBLISHED;
 }
 
@@ -870,7 +780,7 @@ amqp_publisher_free(struct amqp_publisher **publisher_p)
 		}
 		channel->publisher = NULL;
 		channel->state = CHANNEL_DOWN;
-		ring_clear(channel);
+		amqp_unconfirmed_clear(&channel->unconfirmed);
 	}
 	amqp_conn_free(&publisher->conn);	/* publisher_gone() frees the rest */
 }

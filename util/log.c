@@ -80,6 +80,12 @@ log_enabled(enum log_level level)
 	return level <= most_level;
 }
 
+bool
+log_is_json(void)
+{
+	return format == LOG_FORMAT_JSON;
+}
+
 /* All of it or nothing; once something did not fit, nothing more is put. */
 static void put(struct line *, const char *fmt, ...) ATTR_PRINTF(2, 3);
 static void

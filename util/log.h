@@ -30,6 +30,7 @@ void	log_at(enum log_level, const char *fmt, ...) ATTR_PRINTF(2, 3);	/* errno su
 #define log_info(...)		log_at(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...)		log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
 bool	log_enabled(enum log_level);
+bool	log_is_json(void);
 void	log_fatal(int exit_code, const char *fmt, ...) ATTR_PRINTF(2, 3) ATTR_NORETURN;	/* the environment failed: sysexits code */
 
 /* A complaint that repeats: logged at once, then after 1 s, 2 s, 4 s .. 1 h while it lasts ("again, N times since"). */

@@ -152,7 +152,7 @@ greet(struct exec *e, struct pawl_call *call, const struct pawl_message *msg,
 		*why = pawl_format(call, "it %s", obituary(e, call, deadline));
 		break;
 	case SAID_NOTHING:
-		*why = "it did not say that it is ready in time (start_timeout)";
+		*why = "it did not say that it is ready in time (start_timeout, and the queue's timeout)";
 		break;
 	}
 	if (*why == NULL) {
@@ -265,7 +265,7 @@ exchange(struct exec *e, struct pawl_call *call, struct clock_mono deadline, int
 {
 	struct slice text = { e->line.data, e->line.len }, line = { "", 0 };
 	int pid = (int)e->child.pid;
-	const char *how;
+	const char *how, *begun;
 
 	switch (ask(e, call, &text, deadline, &line)) {
 	case SAID_LINE:
@@ -281,12 +281,12 @@ exchange(struct exec *e, struct pawl_call *call, struct clock_mono deadline, int
 	case SAID_END:
 		break;
 	}
-	if (e->child.said.len > 0)
-		return broken(e, call, "exec_protocol", "ended in the middle of a line",
-		    shown(call, e->child.said.data, e->child.said.len));
+	begun = e->child.said.len == 0 ? "" :
+	    pawl_format(call, "; in the middle of a line: %s",
+		shown(call, e->child.said.data, e->child.said.len));
 	how = obituary(e, call, deadline);
 	restart_later(e, true);
-	return pawl_retry(call, "exec_crashed", "the program (pid %d) %s", pid, how);
+	return pawl_retry(call, "exec_crashed", "the program (pid %d) %s%s", pid, how, begun);
 }
 
 enum pawl_verdict
@@ -305,6 +305,7 @@ exec_lines(struct exec *e, struct pawl_call *call, const struct pawl_message *ms
 		if (!start(e, call, msg, deadline, &why))
 			return could_not_start(e, call, why);
 	}
+	e->child.noise.last[0] = '\0';	/* it was about another message */
 	buf_clear(&e->line);
 	exec_message_line(&e->line, ++e->number, budget_ms, call, msg);
 	verdict = exchange(e, call, deadline, budget_ms);

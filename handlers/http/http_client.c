@@ -307,6 +307,17 @@ drop_chattering_connection(struct http_client *c)
 	return CURLE_OK;
 }
 
+/* So some versions of libcurl call a header that is longer than they take. */
+static bool
+is_long_header(struct http_client *c, CURLcode code)
+{
+	curl_off_t first_byte_us = 0;
+
+	return code == CURLE_OUT_OF_MEMORY &&
+	    curl_easy_getinfo(c->curl, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us) == CURLE_OK &&
+	    first_byte_us > 0;
+}
+
 static CURLcode
 perform(struct http_client *c, const struct http_request *r, const char *url, int64_t left_ms)
 {
@@ -339,6 +350,10 @@ perform(struct http_client *c, const struct http_request *r, const char *url, in
 	(void)sigaction(SIGPIPE, &former, NULL);
 	if (c->body.failed)
 		return CURLE_OUT_OF_MEMORY;
+	if (is_long_header(c, code)) {
+		(void)snprintf(c->error, sizeof(c->error), "a header is too long");
+		return CURLE_RECV_ERROR;
+	}
 	return code == CURLE_WRITE_ERROR && c->cut ? CURLE_OK : code;
 }
 

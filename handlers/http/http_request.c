@@ -25,13 +25,14 @@ make_url(struct http_request *r, const struct http_config *c, struct pawl_call *
 		return -1;
 	if (r->url.len > HTTP_URL_MAX) {
 		(void)pawl_reject(call, "bad_field",
-		    "the url would have %zu bytes, and %d is the most", r->url.len, HTTP_URL_MAX);
+		    "the url would have %zu bytes, and %d is the most: let the publisher send "
+		    "less, or put it into the body", r->url.len, HTTP_URL_MAX);
 		return -1;
 	}
 	if (!r->url.failed && !http_url_is_plain(r->url.data)) {
 		(void)pawl_reject(call, "bad_field",
 		    "a value of the message would make \".\" or \"..\" a part of the url's path,"
-		    " which leads elsewhere");
+		    " which leads elsewhere: let the publisher mend it");
 		return -1;
 	}
 	return 0;
@@ -69,8 +70,8 @@ add_own(struct http_request *r, const struct http_config *c, struct pawl_call *c
 		return 0;
 	if (!http_is_header_value(value)) {
 		(void)pawl_reject(call, "bad_field",
-		    "the message's %s has a control character, which the header %s cannot hold",
-		    what, name);
+		    "the message's %s has a control character, which the header %s cannot hold: "
+		    "let the publisher mend it", what, name);
 		return -1;
 	}
 	http_request_header(r, name, value);

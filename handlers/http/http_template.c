@@ -176,8 +176,8 @@ expand_part(const struct http_part *p, const char *what, struct pawl_call *call,
 		return -1;
 	/* An empty segment is another address: a missing number must not become DELETE /orders/. */
 	if (!p->optional && (value == NULL || (p->place == HTTP_IN_PATH && value[0] == '\0'))) {
-		(void)pawl_reject(call, "bad_field", "%s is %s, and the %s needs it",
-		    name_of(p, call), value == NULL ? "missing" : "empty", what);
+		(void)pawl_reject(call, "bad_field", "%s is %s, and the %s needs it: let the "
+		    "publisher send it, or the %s have {?...} there", name_of(p, call), value == NULL ? "missing" : "empty", what, what);
 		return -1;
 	}
 	if (value == NULL)
@@ -188,7 +188,8 @@ expand_part(const struct http_part *p, const char *what, struct pawl_call *call,
 		http_text_percent(out, value);
 	if (p->place == HTTP_IN_HEADER && !http_is_header_value(value)) {
 		(void)pawl_reject(call, "bad_field",
-		    "%s has a control character, which the %s cannot hold", name_of(p, call), what);
+		    "%s has a control character, which the %s cannot hold: "
+		    "let the publisher mend it", name_of(p, call), what);
 		return -1;
 	}
 	return 0;

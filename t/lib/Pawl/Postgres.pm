@@ -162,7 +162,7 @@ sub db { my ($self, $name) = @_; return Pawl::Postgres::Database->new($self, $na
 sub create_db
 {
 	my ($self, $name) = @_;
-	$name //= "t$$" . '_' . ++$serial;
+	$name //= "t$$" . "_$^T" . '_' . ++$serial;
 	$self->db('postgres')->do(qq(create database "$name" template template0));
 	return $self->db($name);
 }

@@ -180,7 +180,7 @@ sub vhost { my ($self, $name) = @_; return Pawl::Rabbit::Vhost->new($self, $name
 sub create_vhost
 {
 	my ($self, $name) = @_;
-	$name //= "t$$-" . ++$serial;
+	$name //= "t$$-$^T-" . ++$serial;
 	$self->api('PUT', "/api/vhosts/$name");
 	$self->api('PUT', "/api/permissions/$name/$self->{user}", { configure => '.*', write => '.*', read => '.*' });
 	return $self->vhost($name);
