@@ -22,7 +22,8 @@ queues: {
 };
 END_OF_CONFIG
 }
-my $config = configure(2);
+my $slots = 2;
+my $config = configure($slots);
 my $amqp = $vhost->amqp;
 $amqp->declare_queue('answers', arguments => { 'x-queue-type' => 'quorum' });	# its confirms take a while
 my $worker = start_program('pawl-worker', '-c', $config);
@@ -37,7 +38,7 @@ for my $stop (1 .. $stops) {
 	# By turns: in the middle of a reload; when the former runner has still to finish what it was given; with the first answers.
 	if ($stop % 3) {
 		goes_on("before stop $stop");
-		configure(2 + $stop % 2);
+		configure($slots = 5 - $slots);
 		$worker->signal('HUP');
 		$worker->wait_log(qr/reloaded: 1 queues, 1 changed/) if $stop % 3 == 2;
 	} else {
