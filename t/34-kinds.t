@@ -152,7 +152,7 @@ if (Pawl::Program::built_with('PAWL_FAULTS')) {
 		my @message = script($consumer, [ rows => 'select 1' ], effect($consumer));
 		my $slot = $first->ready;
 		$first->send($slot, 0, @message);
-		like($first->wait($slot)->{text}, qr/^killed by SIGKILL/, "$consumer: the slot is killed there");
+		like($first->wait($slot)->{text}, qr/^was killed by SIGKILL/, "$consumer: the slot is killed there");
 		$first->{ended}{$slot} = 1;
 		wait_for { $db->value("select count(*) from pg_stat_activity where application_name = 'pawl-slot $consumer'") == 0 } "$consumer: its backend goes";
 		is(effects($consumer), $applied, "$consumer: what is applied by then");
