@@ -356,6 +356,6 @@ void	runner_publisher_release(struct runner *) ATTR_NONNULL;
 /* runner_reply.c: best effort; whoever asked must be able to ask again */
 void	runner_reply(struct runner *, const struct delivery *, struct slice content_type, struct slice body) ATTR_NONNULL;
 void	runner_replies_flush(struct runner *) ATTR_NONNULL;	/* after the round: publish what can be */
-bool	runner_replies_out(const struct runner *) ATTR_NONNULL;	/* none is left, or none can be sent now */
+bool	runner_replies_out(const struct runner *) ATTR_NONNULL;	/* none is left, none is unconfirmed */
 void	runner_replies_release(struct runner *) ATTR_NONNULL;	/* those that are left are lost */
 #endif

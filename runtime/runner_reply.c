@@ -174,18 +174,22 @@ runner_replies_flush(struct runner *r)
 		amqp_publisher_flush(runner_publisher(r));
 }
 
+/* The connection is made at first need: it may be on its way when the runner is told to end. */
 bool
 runner_replies_out(const struct runner *r)
 {
 	const struct runner_replies *replies = &r->replies;
 
-	return replies->channel == NULL || !amqp_channel_ready(replies->channel) ||
-	    (replies->waiting == NULL && amqp_channel_unconfirmed(replies->channel) == 0);
+	return replies->waiting == NULL &&
+	    (replies->channel == NULL || amqp_channel_unconfirmed(replies->channel) == 0);
 }
 
 void
 runner_replies_release(struct runner *r)
 {
+	if (r->replies.count > 0)
+		log_warning("%zu replies are dropped: the broker has not taken them in time",
+		    r->replies.count);
 	amqp_channel_free(&r->replies.channel);
 	while (r->replies.waiting != NULL)
 		drop_first(&r->replies);

@@ -2,6 +2,8 @@
 # Rows with a not_before are published when it has come, in the order of their aggregate with what is there then.
 use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test; use Pawl::Outbox;
 
+use Time::HiRes qw(time);
+
 my $o = Pawl::Outbox->new(outbox => 'routing_key = "{aggregateid}";', bind => undef);
 my $amqp = $o->vhost->amqp;
 $amqp->declare_queue('all');
@@ -33,4 +35,29 @@ my @held = $o->take;
 is_deeply((first_seen(@held))[0], [ 1 .. 50 ], 'in order, complete');
 my $drain = do { $relay->stop; run_program('pawl-relay', '-c', $o->{config}, '--drain') };
 is($drain->{status}, 0, '--drain does not wait for what is due later');
+
+# Rows that have had a not_before are walked over by whoever asks what is due, for as long as an old snapshot keeps the dead ones. Most looks
+# do not ask, then, and no look comes sooner for it: not even while one of those rows is due and waits for a route.
+$relay->stop;
+my $calm = Pawl::Outbox->new(outbox => 'routing_key = "{aggregateid}"; poll_min = "1ms"; poll_max = "5ms";', bind => undef, vhost => $o->vhost);
+my $old = $calm->db->session;
+$old->query('begin isolation level repeatable read; select 1 from pawl.outbox');
+$calm->db->do("begin; insert into pawl.outbox (aggregatetype, aggregateid, type, payload, not_before) select 'order', 'a', 'T', '{}', now() from generate_series(1, 150000);"
+    . " delete from pawl.outbox where aggregateid = 'a'; commit; " . sprintf($sql, 'nowhere', 'nowhere', 1, '-1 s'));
+$calm->emit('nowhere', 2);		# so that the other dead ones, those by number, are behind the cursor
+my $dead = "select pg_stat_get_numscans('pawl.outbox_not_before'::regclass)";
+$relay = $calm->relay->allow_log(qr/no queue is bound/);
+$relay->wait_log(qr/no queue is bound/);
+sub looks { return outbox_status($calm->{config}, 'orders')->{reads} }
+wait_for { $calm->db->value($dead) > 0 } 'the server counts';
+my ($looks, $scans, $from) = (looks(), $calm->db->value($dead), time);
+wait_for { looks() >= $looks + 300 } 'the relay looks';
+($looks, $scans) = (looks() - $looks, $calm->db->value($dead) - $scans);
+my $ms = (time - $from) * 1000;
+cmp_ok($scans, '<', $looks / 5, "of $looks looks few ask what is due ($scans)");
+cmp_ok($looks, '<', $ms / 5 + 20, sprintf('and there are no more than one in 5 ms (%d ms)', $ms));
+$calm->db->do(sprintf($sql, 'b', 'b', 1, '-1 s'));
+wait_for { $calm->count == 1 } 'what is due is found nevertheless';
+$relay->stop;
+$old->close;
 done_testing;

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # Answers: to whom, with what, when; and what happens to those that cannot be delivered.
-use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test;
+use FindBin; use lib "$FindBin::Bin/lib"; use Pawl::Test; use Pawl::Proxy;
 
 my ($db, $vhost) = (migrated_db(), new_vhost());
 $db->do("create table customer (id text primary key, name text, credit numeric, since date);"
@@ -114,5 +114,24 @@ my %answered = map { $_->{correlation_id} => 1 } $vhost->drain('answers');
 cmp_ok(scalar(keys %answered), '>', 100, 'some questions are done');
 wait_for { $vhost->count('ask') + keys(%answered) >= $questions } 'the others are back';
 is($vhost->count('ask'), $questions - keys %answered, 'and only they');
+
+# Told to end while the connection for answers, which is made at first need, is being made.
+{
+	$amqp->purge('ask');
+	my $proxy = Pawl::Proxy->start('127.0.0.1', $vhost->broker->port);
+	my $port = $vhost->broker->port;
+	my $far = write_file('far.conf', read_file($config) =~ s/(uri = "[^"]*):$port\b/"$1:" . $proxy->port/er);
+	$worker = start_program('pawl-worker', '-c', $far);
+	wait_consumer($vhost, 'ask');
+	$proxy->hold;
+	$vhost->publish(routing_key => 'ask', type => 'One', body => '{"id": "c2"}', reply_to => 'answers', correlation_id => "f$_") for 1 .. 20;
+	wait_for { (queue_status($far, 'ask')->{done} // 0) == 20 } 'the questions are done';
+	$worker->signal('TERM');
+	$worker->wait_log(qr/queue=ask msg="closing, was draining/);
+	is($vhost->count('answers'), 0, 'no answer can be given yet');
+	$proxy->go;
+	is($worker->wait, 0, 'it ends');	# stop() would be a second TERM: at once
+	is($vhost->count('answers'), 20, 'then all are');
+}
 
 done_testing;

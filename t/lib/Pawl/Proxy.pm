@@ -4,6 +4,7 @@
 #   $proxy->mute;       # from now on nothing that the server says comes through, on connections that are there
 #   $proxy->cut;        # connections that are there are closed to the client; the server sees nothing of it
 #   $proxy->refuse;     # new connections are closed at once; allow() takes them again
+#   $proxy->hold;       # new connections are made, and nothing comes through until go()
 #   $proxy->stop;
 package Pawl::Proxy;
 use strict;
@@ -41,6 +42,8 @@ sub mute { return $_[0]->order('m') }
 sub cut { return $_[0]->order('c') }
 sub refuse { return $_[0]->order('r') }
 sub allow { return $_[0]->order('a') }
+sub hold { return $_[0]->order('h') }
+sub go { return $_[0]->order('g') }
 sub stop { my ($self) = @_; close($self->{to}); waitpid($self->{pid}, 0); return }
 sub DESTROY { my ($self) = @_; local ($?, $!); $self->stop if $self->{owner} == $$ && fileno($self->{to}); return }
 
@@ -68,6 +71,8 @@ sub serve
 				return if !$n;
 				$refuse = 1 if $letter eq 'r';
 				$refuse = 0 if $letter eq 'a';
+				$select->remove($listen) if $letter eq 'h';
+				$select->add($listen) if $letter eq 'g';
 				$muted{$_} = 1 for $letter eq 'm' ? keys %peer : ();
 				my @clients = $letter eq 'c' ? values %client : ();
 				for my $socket (@clients) {
