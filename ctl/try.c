@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -228,15 +227,6 @@ failed(struct try *t, const char *key, const char *outcome, const char *code, co
 /* ---- the slot */
 
 static void
-describe(int status, char *buf, size_t size)
-{
-	char text[96];
-
-	spawn_status_text(status, text, sizeof(text));
-	(void)snprintf(buf, size, "%s%s", WIFSIGNALED(status) ? "was " : "", text);
-}
-
-static void
 slot_is_gone(struct try *t, const char *key, enum slot_client_status how)
 {
 	struct buf text = BUF_INIT;
@@ -254,8 +244,8 @@ slot_is_gone(struct try *t, const char *key, enum slot_client_status how)
 		(void)slot_client_end(&t->slot, clock_mono_now());
 		failed(t, key, "crashed", NULL, "what came from the slot is no answer: the handler wrote to a descriptor that it had not opened, or recorded too much");
 	} else {
-		describe(slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), GRACE_MS)), ended,
-		    sizeof(ended));
+		spawn_status_text(slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), GRACE_MS)),
+		    ended, sizeof(ended));
 		buf_printf(&text, "the slot %s while the handler had this message", ended);
 		if (desk_report(t->slot.desk, report, sizeof(report)) > 0)
 			buf_printf(&text, ": %s", report);
@@ -281,7 +271,7 @@ start_failed(struct try *t, enum slot_client_status how)
 	if (late)
 		(void)snprintf(ended, sizeof(ended), "did not start within %d s", START_MS / 1000);
 	else
-		describe(status, ended, sizeof(ended));
+		spawn_status_text(status, ended, sizeof(ended));
 	told = desk_report(t->slot.desk, report, sizeof(report)) > 0;
 	return ctl_fail(EX_CONFIG, "try", "the handler could not start: the slot %s%s%s", ended, told ? ": " : "",
 	    told ? report : "");
@@ -443,7 +433,7 @@ end(struct try *t)
 	status = slot_client_end(&t->slot, clock_mono_after_ms(clock_mono_now(), GRACE_MS));
 	if (status == 0)
 		return;
-	describe(status, ended, sizeof(ended));
+	spawn_status_text(status, ended, sizeof(ended));
 	told = desk_report(t->slot.desk, report, sizeof(report)) > 0;
 	t->status = ctl_fail(1, "try", "the slot %s in the handler's stop(), which has %d s%s%s", ended,
 	    GRACE_MS / 1000, told ? ": " : "", told ? report : "");

@@ -138,7 +138,7 @@ struct desk_view { uint32_t phase, index; uint64_t batch; int64_t since_ns; };
 struct slot_death {			/* how a slot ended, for those that it had */
 	enum slot_end end;
 	struct desk_view view;
-	char how[64];			/* "killed by SIGSEGV" */
+	char how[64];			/* "was killed by SIGSEGV" */
 	char report[DESK_REPORT_MAX + 1];	/* its last words, made printable; "" */
 };
 

@@ -45,7 +45,6 @@ charge_death(struct runner *r, struct delivery *d, const struct slot_death *deat
 	const struct runner_handler *h = &r->handlers[d->handler];
 	const char *version = h->version == NULL ? "unknown" : h->version;
 	bool timed_out = handling && death->end == SLOT_END_TIMEOUT;
-	const char *was = strncmp(death->how, "exited", 6) == 0 ? "" : "was ";
 	unsigned times = d->crashes + 1u;
 	char text[RUNNER_TEXT_MAX];
 	size_t len;
@@ -55,12 +54,12 @@ charge_death(struct runner *r, struct delivery *d, const struct slot_death *deat
 		    "%" PRId64 " ms and was killed, %u times: make it faster or raise timeout, "
 		    "then retry this letter", h->config->name, version, r->queue->timeout_ms, times);
 	else if (handling)
-		snprintf(text, sizeof(text), "the slot %s%s while handler \"%s\" (version %s) "
+		snprintf(text, sizeof(text), "the slot %s while handler \"%s\" (version %s) "
 		    "had this message, %u times: correct the handler, then retry this letter",
-		    was, death->how, h->config->name, version, times);
+		    death->how, h->config->name, version, times);
 	else
-		snprintf(text, sizeof(text), "the slot %s%s while this message of handler \"%s\" "
-		    "(version %s) was alone in it, %u times", was, death->how, h->config->name, version,
+		snprintf(text, sizeof(text), "the slot %s while this message of handler \"%s\" "
+		    "(version %s) was alone in it, %u times", death->how, h->config->name, version,
 		    times);
 	len = strlen(text);
 	if (handling && !timed_out && r->queue->memory_limit_bytes > 0)

@@ -346,7 +346,7 @@ slot_run(struct slot *s, int fd, struct desk *desk)
 
 	init(s);
 	slot_handlers_start(&s->handlers);
-	slot_work_check_process(s);
+	slot_work_check(s);
 	if (s->setup.check)
 		status = check(s);
 	else if (s->handlers.errors.len > 0)

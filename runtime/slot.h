@@ -48,8 +48,9 @@ int	slot_run(struct slot *, int fd, struct desk *) ATTR_MUST_CHECK ATTR_NONNULL;
 /* slot_work.c: a BATCH frame is in frames.in: does it, and appends the RESULT. -1: the database
  * failed (error). */
 int	slot_work(struct slot *, struct pg_error *) ATTR_MUST_CHECK ATTR_NONNULL;
+/* A handler has returned, or asks: this process ends if it is a child of the slot, or has lost one of the slot's sockets. */
+void	slot_work_check(const struct slot *) ATTR_NONNULL;
 /* Calls the handler of a message, with the desk saying so; then it is pending, or failed. */
-void	slot_work_check_process(const struct slot *) ATTR_NONNULL;	/* a handler has returned: may this process go on? */
 void	slot_work_call(struct slot *, const struct slot_batch *, struct slot_message *) ATTR_NONNULL;
 /* A BATCH of one message, for a dry run. NULL: b->messages[0] ended before its handler. */
 struct slot_message *slot_work_try(struct slot *, struct slot_batch *) ATTR_NONNULL;

@@ -101,7 +101,7 @@ ask_external(void *arg, struct slot_effect *query)
 	int64_t since_ns = atomic_load_explicit(&a->ask.slot->desk->since_ns, memory_order_relaxed);
 	const struct pawl_rows *rows = NULL;
 
-	slot_ask_check_process(&a->ask);
+	slot_work_check(a->ask.slot);
 	if (prepare_query(a, query))
 		rows = ask_read_only(a, query, true);
 	restore_since(a, since_ns);

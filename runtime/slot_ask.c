@@ -3,16 +3,6 @@
  */
 #include "runtime/slot_ask.h"
 
-#include <sysexits.h>
-#include <unistd.h>
-
-void
-slot_ask_check_process(const struct slot_ask *a)
-{
-	if (getpid() != a->slot->pid)
-		_exit(EX_SOFTWARE);
-}
-
 const struct pawl_rows *
 slot_ask_stop(struct slot_ask *a)
 {

@@ -17,10 +17,8 @@ struct slot_ask {
 	bool failed;			/* a query failed, and not for the message's sake alone: see failure */
 };
 
-/* The handler; m->pending: it said DONE. arg: for answer. */
+/* The handler; m->pending: it said DONE. arg: for answer, which begins with slot_work_check(). */
 void	slot_ask_call(struct slot_ask *, const struct pawl_rows *(*answer)(void *arg, struct slot_effect *query), void *arg) ATTR_NONNULL;
-/* First thing in answer: a child that the handler forked has no say in the transaction, and ends. */
-void	slot_ask_check_process(const struct slot_ask *) ATTR_NONNULL;
 /* What answer returns when the handler gets nothing more. stop: 'failed' is set. stop_message: its message ends as it says. */
 const struct pawl_rows *slot_ask_stop(struct slot_ask *) ATTR_NONNULL;
 const struct pawl_rows *slot_ask_stop_message(struct slot_ask *) ATTR_NONNULL;

@@ -663,13 +663,15 @@ slot_call_bytes(struct pawl_call *call, const void *data, size_t size)
 	const unsigned char *in = data;
 	char *room, *at;
 
-	if (data == NULL && size > 0)
+	if (data == NULL && size > 0) {
 		fail(c, OUTCOME_REJECT, "bad_bytes", "the handler gives a NULL for %zu bytes", size);
-	else if (size > BYTES_MAX)
+		return NULL;
+	}
+	if (size > BYTES_MAX) {
 		fail(c, OUTCOME_REJECT, "bad_bytes",
 		    "the handler makes a text of %zu bytes, and %d are the most", size, BYTES_MAX);
-	if ((data == NULL && size > 0) || size > BYTES_MAX)
 		return NULL;
+	}
 	at = room = text_room(c, 2 + 2 * size + 1);
 	*at++ = '\\';
 	*at++ = 'x';

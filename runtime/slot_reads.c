@@ -24,6 +24,7 @@ struct reads {
 	bool several;
 	size_t count;			/* of them: how many are done in it; the others have to wait for the next */
 	size_t at;			/* whose handler runs; count: none any more */
+	size_t handled;			/* how many handlers were called */
 	size_t unsent;			/* from here on to 'at': what was recorded is not sent yet */
 	bool cut;			/* the message at 'count' is to have a transaction of its own */
 	bool deadlock;
@@ -265,7 +266,7 @@ ask(void *arg, struct slot_effect *query)
 	bool others = is_ahead_of_sent(r);
 	const struct pawl_rows *rows;
 
-	slot_ask_check_process(&r->ask);
+	slot_work_check(r->ask.slot);
 	if (others)
 		set_desk(r, DESK_DATABASE, before_ns);
 	rows = answer(r, query);
@@ -299,6 +300,7 @@ handle(struct reads *r)
 {
 	struct slot_message *m = r->ask.message = r->group.members[r->at];
 
+	r->handled = r->at + 1;
 	slot_ask_call(&r->ask, ask, r);
 	if (r->ask.failed)
 		return r->cut ? 0 : -1;
@@ -417,7 +419,7 @@ begin(struct reads *r)
 	r->ask.failed = r->cut = false;
 	r->ask.message = r->group.members[0];
 	r->count = r->group.count;
-	r->at = r->unsent = 0;
+	r->at = r->unsent = r->handled = 0;
 	for (size_t i = 0; i < r->group.count; i++) {
 		struct slot_message *m = r->group.members[i];
 
@@ -495,6 +497,15 @@ reads_init(struct reads *r, struct slot *s, struct slot_batch *b, struct slot_me
 	qsort(r->group.by_key, r->group.key_count, sizeof(struct slot_message *), slot_attempt_by_key);
 }
 
+/* The session was lost when handlers had spoken, perhaps before anything was sent for them: that may be the work of one. */
+static void
+suspect(const struct reads *r)
+{
+	for (size_t i = 0; i < r->handled; i++)
+		if (r->group.members[i]->claimed)
+			r->group.members[i]->flags |= FRAME_OUTCOME_SUSPECT;
+}
+
 static enum slot_verdict
 run(struct reads *r, struct pg_error *error)
 {
@@ -506,6 +517,8 @@ run(struct reads *r, struct pg_error *error)
 	if (verdict == GROUP_ENVIRONMENT || verdict == GROUP_HELD) {
 		slot_transaction_flag(&r->group, &r->ask.failure, verdict);
 		*error = r->ask.failure.error;
+		if (error->lost)
+			suspect(r);
 	}
 	return verdict;
 }

@@ -171,8 +171,8 @@ desk_phase(struct desk *desk, enum desk_phase phase, struct clock_mono since)
  * without the socket: what would be committed now could not be told, so it ends before, and is
  * charged.
  */
-void
-slot_work_check_process(const struct slot *s)
+static void
+check_process(const struct slot *s)
 {
 	struct stat st;
 
@@ -183,9 +183,10 @@ slot_work_check_process(const struct slot *s)
 }
 
 /* Nor without the database's socket: that would look like a database that fails, with nobody to blame. */
-static void
-check_session(const struct slot *s)
+void
+slot_work_check(const struct slot *s)
 {
+	check_process(s);
 	if (!slot_session_has_socket(&s->session))
 		slot_crash_end("the handler closed its slot's socket to the database");
 }
@@ -199,7 +200,7 @@ call_handler(struct slot *s, const struct slot_handler *handler, struct slot_mes
 	slot_call_begin(&s->call, handler, m);
 	(void)fault_hit("slot.in_handler");
 	verdict = handler->handler->handle(handler->self, &s->call.call, &s->call.view);
-	slot_work_check_process(s);
+	check_process(s);
 	m->pending = false;
 	slot_call_finish(&s->call, verdict);
 }
@@ -212,7 +213,7 @@ slot_work_call(struct slot *s, const struct slot_batch *b, struct slot_message *
 	desk_message(s->desk, (size_t)(m - b->messages), before);
 	desk_phase(s->desk, DESK_HANDLING, before);
 	call_handler(s, &s->handlers.list[m->in->handler], m);
-	check_session(s);
+	slot_work_check(s);
 	after = clock_mono_now();
 	desk_phase(s->desk, DESK_DATABASE, after);
 	m->handle_us = (uint32_t)((after.ns - before.ns) / 1000);
@@ -246,6 +247,18 @@ look_into_inbox(struct slot *s, struct slot_message *m, struct pg_error *error)
 	return 0;
 }
 
+/* The session was lost when the handlers of these had spoken: that may be the work of one. */
+static void
+suspect(struct slot_batch *b)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		struct slot_message *m = &b->messages[i];
+
+		if (m->pending && !m->alone)
+			m->flags |= FRAME_OUTCOME_SUSPECT;
+	}
+}
+
 /*
  * What its handler refuses may be done already: delivered twice, or once more because its answer was
  * lost. Then it is a duplicate like any other, whatever the handler makes of the new state of things,
@@ -272,6 +285,8 @@ forgive_known(struct slot *s, struct slot_batch *b, struct pg_error *error)
 	if (slot_attempt_known(&s->transaction, failed, count, &f) != 0) {
 		for (size_t i = 0; i < count; i++)
 			failed[i]->pending = true;
+		if (f.error.lost)
+			suspect(b);
 		*error = f.error;
 		return -1;
 	}
@@ -329,7 +344,7 @@ handle_messages(struct slot *s, struct slot_batch *b, struct pg_error *error)
 		before = after;
 	}
 	desk_phase(s->desk, DESK_DATABASE, before);
-	check_session(s);	/* once for all: whose handler it was shows when they are alone */
+	slot_work_check(s);	/* once for all: whose handler it was shows when they are alone */
 	return 0;
 }
 

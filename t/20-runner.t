@@ -10,7 +10,7 @@ my $text = $fake->config($vhost, queue => 'slots = 1;  batch = 200;  timeout = "
 $text =~ s<//(\w+):\w+\@><"//$1:\${BROKER_SECRET}\@">e or die "no password in the URI\n";
 my $config = write_file('pawl.conf', $text);
 my $worker = start_program({ env => { $fake->env, BROKER_SECRET => rabbit()->{password}, OTHER => 'seen' } }, 'pawl-worker', '-c', $config, '--queue', 'work');
-$worker->allow_log(qr/becomes a dead letter/, qr/slot 0 is killed: /, qr/slot 0 \(pid \d+\) (killed by|exited with)/);
+$worker->allow_log(qr/becomes a dead letter/, qr/slot 0 is killed: /, qr/slot 0 \(pid \d+\) (was killed by|exited with)/);
 wait_consumer($vhost, 'work');
 
 my $serial = 0;

@@ -12,7 +12,7 @@ my $worker;
 sub start
 {
 	$worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '--queue', 'work');
-	$worker->allow_log(qr/becomes a dead letter/, qr/slot 0 is killed: /, qr/slot 0 \(pid \d+\) (killed by|exited with)/);
+	$worker->allow_log(qr/becomes a dead letter/, qr/slot 0 is killed: /, qr/slot 0 \(pid \d+\) (was killed by|exited with)/);
 	return;
 }
 

@@ -38,7 +38,7 @@ sub send_one
 # A runner for each, so that no pause after the deaths of one delays the next.
 for my $body (sort keys %lie) {
 	my $worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '--queue', 'work');
-	$worker->allow_log(qr/becomes a dead letter/, qr/slot 0 is killed: /, qr/slot 0 \(pid \d+\) killed by/);
+	$worker->allow_log(qr/becomes a dead letter/, qr/slot 0 is killed: /, qr/slot 0 \(pid \d+\) was killed by/);
 	wait_consumer($vhost, 'work') if $serial == 0;
 	my ($before, $id, $after) = map { send_one($_) } 'done', $body, 'done';
 	my $letter;

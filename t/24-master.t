@@ -98,7 +98,7 @@ like(run_program('pawl-worker', '--version')->{out}, qr/^pawl-worker \(Pawl\) \d
 # A start that must not.
 configure(one => 'slots = 2;', two => 'slots = 1;');
 $worker = start_program({ env => { $fake->env, NOTIFY_SOCKET => tmp_dir() . '/notify' } }, 'pawl-worker', '-c', $config);
-$worker->allow_log(qr/the runner of queue \\"\w+\\" killed by SIGKILL, it is started again/, qr/slot \d \(pid \d+\) killed by SIGKILL/);
+$worker->allow_log(qr/the runner of queue \\"\w+\\" was killed by SIGKILL, it is started again/, qr/slot \d \(pid \d+\) was killed by SIGKILL/);
 hears(qr/READY=1/, 'systemd hears READY=1');
 wait_consumer($vhost, $_) for qw(one two);
 hears(qr/STATUS=2 queues, 2 consuming/, 'and how many queues are consumed');

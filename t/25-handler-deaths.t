@@ -24,7 +24,7 @@ sub start
 	# A sanitizer shall leave the signal alone.
 	my $asan = join(':', $ENV{ASAN_OPTIONS} // (), 'handle_segv=0');
 	my $worker = start_program({ env => { ASAN_OPTIONS => $asan } }, 'pawl-worker', '-c', $config);
-	$worker->allow_log(qr/becomes a dead letter/, qr/slot \d is killed: /, qr/slot \d \(pid \d+\) (killed by|exited with)/,
+	$worker->allow_log(qr/becomes a dead letter/, qr/slot \d is killed: /, qr/slot \d \(pid \d+\) (was killed by|exited with)/,
 		qr/left behind by a handler/, qr/could not allocate \d+ bytes: out of memory/);
 	wait_consumer($vhost, 'work');
 	return $worker;
@@ -121,11 +121,11 @@ isnt($check->{status}, 0, 'check finds a handler that crashes in start()');
 like($check->{err} . $check->{out}, qr/SIGSEGV at address 0x8; #0 misbehave\.so\+0x/, 'and says where') or diag($check->{out}, $check->{err});
 unlink $file;
 $worker = start_program('pawl-worker', '-c', $starting);
-$worker->allow_log(qr/slot \d \(pid \d+\) (killed by|exited with)/);
+$worker->allow_log(qr/slot \d \(pid \d+\) (was killed by|exited with)/);
 wait_consumer($vhost, 'starting');
 write_file($file, '');
 kill('KILL', $_->{pid}) for $worker->slots;
-wait_for { $worker->log =~ /slot 0 \(pid \d+\) killed by SIGSEGV before it had finished anything: SIGSEGV at address 0x8; #0 misbehave\.so\+0x/ } 'later it is named as well';
+wait_for { $worker->log =~ /slot 0 \(pid \d+\) was killed by SIGSEGV before it had finished anything: SIGSEGV at address 0x8; #0 misbehave\.so\+0x/ } 'later it is named as well';
 $vhost->publish(routing_key => 'starting', type => 'Good', message_id => 'started', body => '{}');
 my $deaths = sub { my $s = queue_status($starting, 'starting'); return ref $s->{slot_deaths} ? $s->{slot_deaths}{crash} : $s->{slot_deaths} };
 wait_for { $deaths->() >= 4 } 'it is tried again';

@@ -13,7 +13,7 @@ my $run = 0;
 sub start
 {
 	my $worker = start_program({ env => { $fake->env } }, 'pawl-worker', '-c', $config, '--queue', 'work', @_);
-	$worker->allow_log(qr/slot \d \(pid \d+\) killed by SIGKILL/);
+	$worker->allow_log(qr/slot \d \(pid \d+\) was killed by SIGKILL/);
 	return $worker;
 }
 

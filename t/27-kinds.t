@@ -74,7 +74,7 @@ cmp_ok($db->value("select count(distinct value) from seen where key like 'which-
 is($vhost->count("$_.dead"), 0, "$_: no dead letters") for qw(outside mixed);
 
 # One that dies among others: a dead letter, and nothing of what it had done before is left.
-$worker->allow_log(qr/slot \d \(pid \d+\) (killed by|exited with)/, qr/becomes a dead letter/);
+$worker->allow_log(qr/slot \d \(pid \d+\) (was killed by|exited with)/, qr/becomes a dead letter/);
 for my $case ([ Read => 'crash', qr/killed by SIGSEGV/ ], [ Read => 'exit', qr/exited with/ ], [ Act => 'crash', qr/killed by SIGSEGV/ ], [ Act => 'exit', qr/exited with/ ]) {
 	my ($type, $what, $text) = @$case;
 	my $id = "dies-$type-$what";

@@ -20,7 +20,7 @@ my $number = 0;
 for my $point (qw(slot.before_commit slot.after_commit slot.before_result)) {
 	my $once = tmp_dir() . '/once-' . ++$number;
 	my $worker = start_program({ env => { PAWL_FAULT => "$point:kill", PAWL_FAULT_ONCE => $once } }, 'pawl-worker', '-c', $config);
-	$worker->allow_log(qr/slot \d \(pid \d+\) killed by SIGKILL/);
+	$worker->allow_log(qr/slot \d \(pid \d+\) was killed by SIGKILL/);
 	wait_consumer($vhost, 'work');
 	$vhost->amqp->publish(routing_key => 'work', type => 'Some', message_id => "$point-$_", body => '{}', headers => { aggregateid => $_ % 7 }) for 1 .. 200;
 	$vhost->amqp->confirm;
@@ -45,7 +45,7 @@ END
 for my $point (qw(slot.before_result slot.before_commit)) {
 	my $once = tmp_dir() . '/once-' . ++$number;
 	my $worker = start_program({ env => { PAWL_FAULT => "$point:kill", PAWL_FAULT_ONCE => $once } }, 'pawl-worker', '-c', $counting);
-	$worker->allow_log(qr/slot \d \(pid \d+\) killed by SIGKILL/);
+	$worker->allow_log(qr/slot \d \(pid \d+\) was killed by SIGKILL/);
 	wait_consumer($vhost, 'counted');
 	$vhost->amqp->publish(routing_key => 'counted', type => 'Count', message_id => "counted-$point-$_", body => '{}', headers => { aggregateid => $_ % 7 }) for 1 .. 200;
 	$vhost->amqp->confirm;

@@ -152,7 +152,7 @@ if (Pawl::Program::built_with('PAWL_FAULTS')) {
 		my @message = script($consumer, [ rows => 'select 1' ], effect($consumer));
 		my $slot = $first->ready;
 		$first->send($slot, 0, @message);
-		like($first->wait($slot)->{text}, qr/^killed by SIGKILL/, "$consumer: the slot is killed there");
+		like($first->wait($slot)->{text}, qr/^was killed by SIGKILL/, "$consumer: the slot is killed there");
 		$first->{ended}{$slot} = 1;
 		wait_for { $db->value("select count(*) from pg_stat_activity where application_name = 'pawl-slot $consumer'") == 0 } "$consumer: its backend goes";
 		is(effects($consumer), $applied, "$consumer: what is applied by then");
@@ -188,7 +188,7 @@ for my $kind (qw(reads external)) {
 }
 
 # A handler ends its slot's session when it has acted: nobody is charged, but next time it is alone.
-for my $kind (qw(effects external)) {
+for my $kind (qw(effects reads external)) {
 	my $d = driver($kind, consumer => "$kind-shut");
 	my $slot = $d->ready;
 	$d->allow_log(qr/terminat/);
@@ -198,6 +198,25 @@ for my $kind (qw(effects external)) {
 		$d->wait_until($slot, 'ready');
 	}
 	is(effects("$kind-shut") . known("$kind-shut"), '00', "$kind: nothing is done");
+	if ($kind eq 'effects') {	# found before the transaction: is what a handler refuses done already?
+		my @out = $d->batch($slot, script('shut-1', ['shutdown'], effect('shut-1')), script('shut-2', [ fail => 3, 'no', 'never' ]), script('shut-3'));
+		is(join(' ', map { "$_->{outcome} " . ($_->{flags} & 4) } @out), 'unapplied 4 unapplied 4 unapplied 4', 'one that refuses a message behind it');
+		$d->wait_until($slot, 'ready');
+		(@out) = $d->batch($slot, script('shut-1', ['shutdown'], [ fail => 3, 'no', 'never' ]));
+		is("$out[0]{outcome} " . ($out[0]{flags} & 4), 'unapplied 4', 'or refuses its own');
+		$d->wait_until($slot, 'ready');
+	}
+	$d->finish;
+}
+
+# A handler closes its slot's socket to the database, and asks.
+for my $kind (qw(reads external)) {
+	my $d = driver($kind, consumer => "$kind-closed");
+	my $slot = $d->ready;
+	$d->allow_log(qr/exited with 70/);
+	$d->send($slot, 0, script("$kind-closed", ['close'], [ rows => 'select 1' ]));
+	like($d->wait($slot)->{text}, qr/^exited with 70/, "$kind: its handler closes the session and asks");
+	$d->{ended}{$slot} = 1;
 	$d->finish;
 }
 

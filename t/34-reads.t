@@ -197,7 +197,7 @@ for my $case (Pawl::Program::built_with('PAWL_FAULTS') ? ([ 'slot.in_handler', '
 	my @messages = map { script("f-$_", [ rows => 'select 1' ], effect("$consumer-$_")) } 1 .. 3;
 	my $slot = $first->ready;
 	$first->send($slot, 0, @messages);
-	like($first->wait($slot)->{text}, qr/^killed by SIGKILL/, "$point: the slot is killed there");
+	like($first->wait($slot)->{text}, qr/^was killed by SIGKILL/, "$point: the slot is killed there");
 	$first->{ended}{$slot} = 1;
 	wait_for { $db->value("select count(*) from pg_stat_activity where application_name = 'pawl-slot $consumer'") == 0 } "$point: its backend goes";
 	is(keys_of($consumer), $applied, "$point: what is applied by then");

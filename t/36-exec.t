@@ -337,7 +337,7 @@ is("$reply->{correlation_id} $reply->{content_type} $reply->{body}", 'c7 applica
 
 # A slot is killed: its program goes with it.
 # The runner may see the program before the kernel has ended it.
-$worker->allow_log(qr/slot \d \(pid \d+\) killed by SIGKILL/, qr/left behind by a handler of a slot that has ended/);
+$worker->allow_log(qr/slot \d \(pid \d+\) was killed by SIGKILL/, qr/left behind by a handler of a slot that has ended/);
 my ($victim) = grep { alive($_) } pids('pids');
 kill('KILL', read_file("/proc/$victim/status") =~ /^PPid:\s*(\d+)/m);
 wait_for { !alive($victim) } 'a slot is killed, and its program is gone';

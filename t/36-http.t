@@ -210,7 +210,7 @@ sub sent { my $last = ($server->requests)[-1]; return $last }
 		my $dying = $killed->ready;
 		$again = { id => 'killed', type => 'T', body => '{"id": 13}' };
 		$killed->send($dying, 0, $again);
-		like($killed->wait($dying)->{text}, qr/^killed by SIGKILL/, 'killed between the answer and the commit');
+		like($killed->wait($dying)->{text}, qr/^was killed by SIGKILL/, 'killed between the answer and the commit');
 		$killed->{ended}{$dying} = 1;
 		wait_for { $db->value("select count(*) from pg_stat_activity where application_name = 'pawl-slot killed'") == 0 } 'its backend goes';
 		my $next = Pawl::Slot->new(conninfo => $db->conninfo, consumer => 'killed')->handler(http => $http, \%settings);

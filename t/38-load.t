@@ -110,7 +110,7 @@ $driver->{ended}{$slot} = 1;
 
 # Bad behaviour
 sub good { my ($id, @more) = @_; return Pawl::Slot::script($id, [ sql => 'insert into effects (key) values ($1)', $id ], @more) }
-for my $case ([ crash => qr/^killed by SIGSEGV/ ], [ exit => qr/^exited with 7$/ ]) {
+for my $case ([ crash => qr/^was killed by SIGSEGV/ ], [ exit => qr/^exited with 7$/ ]) {
 	my ($what, $end) = @$case;
 	$slot = start('', [ h => $script ]);
 	$driver->wait_until($slot, 'ready');
@@ -127,7 +127,7 @@ my $batch = $driver->send($slot, 0, good('hang-0'), good('hang-1', [ 'hang' ]));
 wait_for { $driver->desk($slot)->{phase} == 2 && $driver->desk($slot)->{index} == 1 } 'hang: the desk says so';
 is($driver->desk($slot)->{batch}, $batch, 'hang: and the batch');
 $driver->kill($slot, 9);
-like($driver->wait($slot)->{text}, qr/^killed by SIGKILL/, 'hang: it can be killed');
+like($driver->wait($slot)->{text}, qr/^was killed by SIGKILL/, 'hang: it can be killed');
 $driver->{ended}{$slot} = 1;
 $slot = start('', [ h => $script ]);
 $driver->wait_until($slot, 'ready');

@@ -16,7 +16,7 @@ for my $case ([ 'slot.in_handler:kill@3' => 0 ], [ 'slot.before_commit:kill' => 
 	my @messages = map { Pawl::Slot::script("$point-$_", [ sql => 'insert into effects (key) values ($1)', "$point-$_" ]) } 1 .. 5;
 	my $slot = $first->ready;
 	$first->send($slot, 0, @messages);
-	like($first->wait($slot)->{text}, qr/^killed by SIGKILL/, "$point: the slot is killed there");
+	like($first->wait($slot)->{text}, qr/^was killed by SIGKILL/, "$point: the slot is killed there");
 	$first->{ended}{$slot} = 1;
 	wait_for { $db->value("select count(*) from pg_stat_activity where application_name = 'pawl-slot $point'") == 0 } "$point: its backend goes";
 	is($db->value("select count(*) from effects where key like '$point-%'"), $applied, "$point: what is applied by then");

@@ -427,6 +427,27 @@ subtest 'brokers that cannot be reached' => sub {
 	cmp_ok(time() - $begun, '<', 5 * ($ENV{PAWL_TEST_SLOW} || 1), 'can be left at once');
 };
 
+# Without the queue there is no answer to the last consume: the connection is closed in order all the same.
+subtest 'an orderly end while the queue goes away' => sub {
+	my $amqp = $own->amqp;
+	my $closings = sub { return map { grep { /closing AMQP connection .*amqp-probe/ } split(/\n/, read_file($_)) } glob("$broker->{dir}/logs/*.log") };
+	for my $deleted (0, 1) {
+		my $probe = probe($own_uri);
+		my $before = () = $closings->();
+		$amqp->declare_queue('going');
+		$probe->tell('consume going 10');
+		$probe->wait_log(qr/^consuming/);
+		$probe->tell('cancel');
+		$probe->wait_log(qr/^cancelled/);
+		$amqp->delete_queue('going') if $deleted;
+		$probe->tell('close 10000');
+		$probe->wait_log(qr/^closed/);
+		wait_for { my @now = $closings->(); return @now > $before } 'the broker logs that a connection is closed';
+		like(($closings->())[-1], qr/ \[info\] /, 'and does not warn that it was not closed in order');
+		$probe->quit;
+	}
+};
+
 # A channel keeps back what comes after 32 commands that are not on disk yet, and forgets it when it is closed.
 subtest 'an orderly end while the disk is slow' => sub {
 	my $probe = probe($own_uri);

@@ -107,7 +107,7 @@ if (!$server) {
 		my $again = message(Paid => '{"order": "s2"}');
 		my $dying = $killed->ready;
 		$killed->send($dying, 0, $again);
-		like($killed->wait($dying)->{text}, qr/^killed by SIGKILL/, 'killed between the answer and the commit');
+		like($killed->wait($dying)->{text}, qr/^was killed by SIGKILL/, 'killed between the answer and the commit');
 		$killed->{ended}{$dying} = 1;
 		wait_for { $db->value("select count(*) from pg_stat_activity where application_name = 'pawl-slot shipping'") == 0 } 'its backend goes';
 		my $next = driver('shipping', url => $url);

@@ -26,7 +26,7 @@ for my $case ([ 'runner.before_ack', 1, 1 ], [ 'runner.before_dead_publish', 1, 
 	my ($fault, $least, $most) = @$case;
 	my $once = tmp_dir() . '/once-' . ++$number;
 	my $worker = start_program({ env => { PAWL_FAULT => "$fault:kill", PAWL_FAULT_ONCE => $once } }, 'pawl-worker', '-c', $config);
-	$worker->allow_log(qr/the runner of queue \\"work\\" killed by SIGKILL, it is started again/, qr/becomes a dead letter/);
+	$worker->allow_log(qr/the runner of queue \\"work\\" was killed by SIGKILL, it is started again/, qr/becomes a dead letter/);
 	wait_consumer($vhost, 'work') if $number == 1;
 	for my $i (1 .. 200) {
 		my $bad = $i == 100;

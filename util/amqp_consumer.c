@@ -609,10 +609,11 @@ send_waiting(struct amqp_consumer *consumer, struct clock_mono deadline)
  * after them, and what it still keeps back when it is closed is lost: messages whose acks were sent
  * would come again (rabbit_fifo_client.erl, SOFT_LIMIT and close()). Consume and cancel are the
  * commands for which it waits: behind their answers nothing is kept back. A message that comes with
- * them is given back.
+ * them is given back. No answer (the queue is gone, or somebody has it alone) is no reason not to
+ * close in order.
  */
-static bool
-settlements_applied(struct amqp_consumer *consumer, struct clock_mono deadline)
+static void
+wait_for_settlements(struct amqp_consumer *consumer, struct clock_mono deadline)
 {
 	amqp_basic_qos_t qos = { .prefetch_count = 1 };
 	amqp_basic_consume_t consume = { .arguments = amqp_empty_table };
@@ -621,18 +622,18 @@ settlements_applied(struct amqp_consumer *consumer, struct clock_mono deadline)
 	char tag[TAG_SIZE];
 
 	if (consumer->state != CONSUMER_CANCELLED)
-		return true;
+		return;
 	consumer->resumed++;
 	make_tag(consumer, consumer->generation, tag, sizeof(tag));
 	consume.queue = text_bytes(consumer->options.queue);
 	consume.consumer_tag = cancel.consumer_tag = text_bytes(tag);
-	return amqp_conn_ask(consumer->conn, CHANNEL, AMQP_BASIC_QOS_METHOD, &qos,
-		   AMQP_BASIC_QOS_OK_METHOD, deadline) &&
+	if (amqp_conn_ask(consumer->conn, CHANNEL, AMQP_BASIC_QOS_METHOD, &qos,
+		AMQP_BASIC_QOS_OK_METHOD, deadline) &&
 	    amqp_conn_ask(consumer->conn, CHANNEL, AMQP_BASIC_CONSUME_METHOD, &consume,
 		AMQP_BASIC_CONSUME_OK_METHOD, deadline) &&
 	    amqp_conn_ask(consumer->conn, CHANNEL, AMQP_BASIC_CANCEL_METHOD, &cancel,
-		AMQP_BASIC_CANCEL_OK_METHOD, deadline) &&
-	    amqp_conn_send(consumer->conn, CHANNEL, AMQP_BASIC_NACK_METHOD, &nack_all);
+		AMQP_BASIC_CANCEL_OK_METHOD, deadline))
+		(void)amqp_conn_send(consumer->conn, CHANNEL, AMQP_BASIC_NACK_METHOD, &nack_all);
 }
 
 void
@@ -643,9 +644,11 @@ amqp_consumer_close(struct amqp_consumer **consumer_p, int64_t timeout_ms)
 
 	if (consumer == NULL)
 		return;
-	if (consumer->state != CONSUMER_DOWN && send_waiting(consumer, deadline) &&
-	    settlements_applied(consumer, deadline))
+	if (consumer->state != CONSUMER_DOWN) {
+		if (send_waiting(consumer, deadline))
+			wait_for_settlements(consumer, deadline);
 		amqp_conn_close(consumer->conn, CHANNEL, deadline);
+	}
 	amqp_consumer_free(consumer_p);
 }
 

@@ -277,9 +277,9 @@ spawn_status_text(int status, char *buf, size_t size)
 		const char *core = WCOREDUMP(status) ? " (core dumped)" : "";
 
 		if (name != NULL)
-			snprintf(buf, size, "killed by SIG%s%s", name, core);
+			snprintf(buf, size, "was killed by SIG%s%s", name, core);
 		else
-			snprintf(buf, size, "killed by signal %d%s", WTERMSIG(status), core);
+			snprintf(buf, size, "was killed by signal %d%s", WTERMSIG(status), core);
 	} else {
 		snprintf(buf, size, "wait status 0x%x", (unsigned)status);
 	}

@@ -26,7 +26,7 @@ struct spawn_options {
 pid_t	spawn_exec(const struct spawn_options *, const char **step) ATTR_MUST_CHECK ATTR_NONNULL;
 /* fork() for a role of the same program: 0 in the child (signal mask empty, dispositions default, PDEATHSIG set), pid, or -1. */
 pid_t	spawn_fork(void) ATTR_MUST_CHECK;
-/* "exited with 3", "killed by SIGSEGV (core dumped)": buf is filled and returned. */
+/* "exited with 3", "was killed by SIGSEGV (core dumped)": buf is filled and returned. */
 const char *spawn_status_text(int status, char *buf, size_t size) ATTR_NONNULL;
 void	spawn_title_init(int argc, char **argv);	/* first thing in main, before threads */
 void	spawn_title_set(const char *fmt, ...) ATTR_PRINTF(1, 2);	/* what ps shows: role and queue */

@@ -52,7 +52,7 @@ obituary(struct exec *e, struct pawl_call *call, struct clock_mono deadline)
 
 	exec_child_end(
 	    &e->child, call, patience(EXEC_GRACE_MS, deadline), NULL, how, sizeof(how));
-	return pawl_format(call, "%s%s%s%s", strncmp(how, "killed", 6) == 0 ? "was " : "",
+	return pawl_format(call, "%s%s%s",
 	    how[0] == '\0' ? "closed its stdout and had to be killed" : how,
 	    last[0] == '\0' ? "" : "; it said: ", last);
 }

@@ -53,7 +53,7 @@ judge(struct exec *e, struct pawl_call *call, int status, const char *how)
 	const char *text = pawl_format(call, "%s", last[0] == '\0' ? how : last);
 
 	if (WIFSIGNALED(status))
-		return pawl_retry(call, "exec_crashed", "the command was %s%s%s", how,
+		return pawl_retry(call, "exec_crashed", "the command %s%s%s", how,
 		    last[0] == '\0' ? "" : "; it said: ", last);
 	switch (WEXITSTATUS(status)) {
 	case EX_OK:

@@ -9,7 +9,7 @@
  *   headers, members PATH the same with each header; with each key of a group of the settings, as start() saw it
  *   act FILE              appends the key, as one that acts outside would (act_unless_failed: asks first);  until FILE: waits for it
  *   fail VERDICT CODE TEXT    again_after MS    return VERDICT    query TEXT    reply TEXT    log LEVEL TEXT
- *   shutdown              ends its slot's session, as one that takes the wrong descriptor does
+ *   shutdown              ends its slot's session, as one that takes the wrong descriptor does;  close: closes its socket
  *   crash, hang, exit     as bad handlers do;  fork: goes on in both, first in the child
  *   misuse WHAT           of the host's functions: format, bytes, size, log, config
  *
@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <wchar.h>
@@ -163,6 +164,12 @@ step(struct pawl_call *call, const struct pawl_message *msg, const char *const *
 	} else if (strcmp(name, "shutdown") == 0) {
 		for (int fd = 5; fd < 100; fd++)	/* the runner's socket is at 100 */
 			(void)shutdown(fd, SHUT_RDWR);
+	} else if (strcmp(name, "close") == 0) {
+		struct stat st;
+
+		for (int fd = 5; fd < 100; fd++)
+			if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+				(void)close(fd);
 	} else if (strcmp(name, "fork") == 0) {
 		int child = (int)fork();
 

@@ -249,8 +249,8 @@ static void
 test_status(void)
 {
 	static const struct { int status; const char *text; } cases[] = {
-		{ W_EXITCODE(0, 0), "exited with 0" }, { W_EXITCODE(78, 0), "exited with 78" }, { SIGKILL, "killed by SIGKILL" },
-		{ SIGSEGV | WCOREFLAG, "killed by SIGSEGV (core dumped)" }, { 62, "killed by signal 62" },
+		{ W_EXITCODE(0, 0), "exited with 0" }, { W_EXITCODE(78, 0), "exited with 78" }, { SIGKILL, "was killed by SIGKILL" },
+		{ SIGSEGV | WCOREFLAG, "was killed by SIGSEGV (core dumped)" }, { 62, "was killed by signal 62" },
 	};
 	char text[64];
 
