@@ -234,8 +234,8 @@ set_handler(struct loader *l, const struct config_queue *q, struct config_handle
 	if (strchr(h->use, '/') != NULL) {
 		h->path = beside_file(c, h->use);
 		if (!is_readable(h->path, &st, &why))
-			complain(l, path, "could not read %s: %s", config_quote(&c->arena, h->path),
-			    why);
+			complain(l, path, "could not read %s: %s",
+			    config_quote_path(&c->arena, h->path), why);
 		return;
 	}
 	h->path = arena_printf(&c->arena, "%s/%s.so", program_handler_dir(), h->use);
@@ -243,7 +243,8 @@ set_handler(struct loader *l, const struct config_queue *q, struct config_handle
 		complain(l, path,
 		    "there is no handler %s (looked for %s: %s); a file of your own has a '/' in "
 		    "its name, like \"./%s.so\"",
-		    config_quote(&c->arena, h->use), config_quote(&c->arena, h->path), why, h->use);
+		    config_quote(&c->arena, h->use), config_quote_path(&c->arena, h->path), why,
+		    h->use);
 }
 
 static void

@@ -74,7 +74,7 @@ read_file(struct config_text *t, const char *file, const struct config_line *fro
 	const char *what = "configuration file";
 
 	if (from != NULL)
-		what = arena_printf(t->arena, "included file %s", config_quote(t->arena, file));
+		what = arena_printf(t->arena, "included file %s", config_quote_path(t->arena, file));
 	if (fd < 0) {
 		config_error(
 		    t->errors, at, line, NULL, "could not open %s: %s", what, strerror(errno));

@@ -201,15 +201,14 @@ config_variable(struct arena *arena, const char *text, size_t *at)
 	return NULL;
 }
 
-const char *
-config_quote(struct arena *arena, const char *text)
+static const char *
+quote(struct arena *arena, const char *text, size_t most)
 {
-	enum { SHOWN = 60 };
 	struct buf out = BUF_INIT;
-	size_t len = strnlen(text, SHOWN + 1), shown = len > SHOWN ? SHOWN : len;
+	size_t len = strnlen(text, most + 1), shown = len > most ? most : len;
 	const char *result;
 
-	while (shown < len && shown > SHOWN - 4 && ((unsigned char)text[shown] & 0xc0) == 0x80)
+	while (shown < len && shown > most - 4 && ((unsigned char)text[shown] & 0xc0) == 0x80)
 		shown--;		/* not in the middle of a character */
 	buf_putc(&out, '"');
 	for (size_t i = 0; i < shown; i++) {
@@ -228,4 +227,16 @@ config_quote(struct arena *arena, const char *text)
 	result = arena_memdup(arena, out.data, out.len);
 	buf_release(&out);
 	return result;
+}
+
+const char *
+config_quote(struct arena *arena, const char *text)
+{
+	return quote(arena, text, 60);
+}
+
+const char *
+config_quote_path(struct arena *arena, const char *path)
+{
+	return quote(arena, path, PATH_MAX);
 }

@@ -19,5 +19,6 @@ const char *config_size_text(struct arena *, int64_t bytes) ATTR_NONNULL;
 const char *config_variable(struct arena *, const char *text, size_t *at) ATTR_NONNULL;
 const char *config_expand(struct arena *, const char *text, char *error, size_t error_size) ATTR_MUST_CHECK ATTR_NONNULL;
 /* At most 60 bytes of foreign text in double quotes, control characters escaped. */
-const char *config_quote(struct arena *, const char *text) ATTR_NONNULL;
+const char *config_quote(struct arena *, const char *text) ATTR_NONNULL;	/* the beginning of a long one */
+const char *config_quote_path(struct arena *, const char *path) ATTR_NONNULL;	/* all of it: it is to be looked for */
 #endif

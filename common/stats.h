@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include "util/attr.h"
 
-enum { STATS_NAME_MAX = 64, STATS_HANDLERS_MAX = 64, STATS_BUCKETS = 20, STATS_LAYOUT = 2 };
+enum { STATS_NAME_MAX = 64, STATS_HANDLERS_MAX = 64, STATS_BUCKETS = 20, STATS_LAYOUT = 3 };
 
 enum stats_outcome {		/* how a message left, or did not yet; names in stats_outcome_text() are the metric's label values */
 	STATS_DONE, STATS_DUPLICATE, STATS_IGNORED, STATS_RETRIED, STATS_SNOOZED, STATS_DEAD, STATS_CRASHED, STATS_TIMEOUT, STATS_RETURNED,
@@ -31,12 +31,15 @@ struct stats_handler {
 };
 
 enum stats_page_kind { STATS_PAGE_FREE, STATS_PAGE_QUEUE, STATS_PAGE_OUTBOX };
+enum stats_queue_state {	/* what the runner does; slots are another matter */
+	STATS_QUEUE_CONNECTING, STATS_QUEUE_CONSUMING, STATS_QUEUE_PAUSED, STATS_QUEUE_ENDING
+};
 enum stats_slot_death { STATS_DEATH_CRASH, STATS_DEATH_TIMEOUT, STATS_DEATH_EXIT, STATS_DEATH_PROTOCOL, STATS_DEATHS };
 struct stats_queue {
 	struct stats_handler handlers[STATS_HANDLERS_MAX];	/* unused: ""; the last one, also "": messages that reached no handler */
 	struct stats_histogram lag, database;
 	_Atomic uint64_t batches, batch_messages, reconnects, deadlocks, slot_deaths[STATS_DEATHS];
-	_Atomic uint64_t in_flight, waiting, slots, slots_ready, connected, generation;	/* gauges */
+	_Atomic uint64_t in_flight, waiting, slots, slots_ready, state, generation;	/* gauges */
 	_Atomic uint64_t pid, runner_starts;
 };
 struct stats_outbox {

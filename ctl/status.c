@@ -100,9 +100,15 @@ silence_ms(const struct stats_page *page, int64_t now_ms)
 static const char *
 queue_state(const struct stats_queue *q)
 {
+	uint64_t state = status_number(&q->state);
+
+	if (state == STATS_QUEUE_ENDING)
+		return "ending";
 	if (status_number(&q->slots_ready) == 0)
 		return "no slots";
-	return status_number(&q->connected) != 0 ? "consuming" : "no broker";
+	if (state == STATS_QUEUE_PAUSED)
+		return "paused";
+	return state == STATS_QUEUE_CONSUMING ? "consuming" : "no broker";
 }
 
 static const char *
@@ -110,9 +116,9 @@ outbox_state(const struct stats_outbox *o)
 {
 	if (status_number(&o->database_up) == 0)
 		return "no database";
-	if (status_number(&o->leader) == 0)
-		return "standby";
-	return status_number(&o->broker_up) != 0 ? "leading" : "no broker";
+	if (status_number(&o->broker_up) == 0)
+		return "no broker";	/* it does not lead then, and perhaps nobody does */
+	return status_number(&o->leader) != 0 ? "leading" : "standby";
 }
 
 static void

@@ -73,7 +73,7 @@ put_queue(struct json *j, const struct status_page *p)
 	put_number(j, "waiting", &q->waiting);
 	put_number(j, "slots", &q->slots);
 	put_number(j, "slots_ready", &q->slots_ready);
-	json_put_bool(j, "connected", status_number(&q->connected) != 0);
+	json_put_bool(j, "connected", status_number(&q->state) == STATS_QUEUE_CONSUMING);
 	put_number(j, "generation", &q->generation);
 	put_number(j, "pid", &q->pid);
 	put_number(j, "runner_starts", &q->runner_starts);

@@ -276,10 +276,6 @@ count(struct outbox *o)
 	struct outbox_number cursor = { "" };
 	const char *values[] = { outbox_number(&cursor, o->reader.cursor) };
 
-	if (outbox_is_quiet(o) || o->reader.reading == READING_GLANCE) {
-		stats_set(&outbox_stats(o)->pending, 0);
-		return;
-	}
 	outbox_execute(o, counted, "count", o->table.keyed ? 0 : 1, values);
 }
 
@@ -322,11 +318,11 @@ outbox_tick(struct outbox *o)
 	outbox_aside_tick(o);
 	if (outbox_is_quiet(o))
 		give_back(o);
-	if (o->state == OUTBOX_LEADING && ++o->ticks % COUNT_TICKS == 0 &&
-	    !relay_is_draining(o->relay))
-		count(o);
-	if (o->state != OUTBOX_LEADING)
+	if (o->state != OUTBOX_LEADING || outbox_is_quiet(o) ||
+	    o->reader.reading == READING_GLANCE)
 		stats_set(&stats->pending, 0);
+	else if (++o->ticks % COUNT_TICKS == 0 && !relay_is_draining(o->relay))
+		count(o);
 	stats_set(&stats->in_flight,
 	    o->window.issued.count + o->window.orphans.count + (o->window.probed != NULL));
 	stats_set(&stats->broker_up, amqp_publisher_connected(o->publisher));

@@ -107,8 +107,12 @@ relay_twin(const struct relay *relay, const struct outbox *o)
 static void
 wake_all(struct relay *relay)
 {
-	for (size_t i = 0; i < relay->outbox_count; i++)
+	for (size_t i = 0; i < relay->outbox_count; i++) {
+		/* Now, not at its next tick: what stands by says so before. */
+		stats_set(&outbox_stats(relay->outboxes[i])->broker_up,
+		    amqp_publisher_connected(relay->publisher));
 		relay_wake(relay, relay->outboxes[i]);
+	}
 }
 
 /* The broker. */

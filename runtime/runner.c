@@ -383,6 +383,20 @@ limit_reading(struct runner *r)
 
 /* ---- rounds and ticks ---- */
 
+static enum stats_queue_state
+stats_state(const struct runner *r)
+{
+	switch (r->state) {
+	case RUNNER_STATE_CONNECTING: return STATS_QUEUE_CONNECTING;
+	case RUNNER_STATE_CONSUMING: return STATS_QUEUE_CONSUMING;
+	case RUNNER_STATE_PAUSED: return STATS_QUEUE_PAUSED;
+	case RUNNER_STATE_RETIRING:
+	case RUNNER_STATE_DRAINING:
+	case RUNNER_STATE_CLOSING: break;
+	}
+	return STATS_QUEUE_ENDING;
+}
+
 static void
 set_gauges(struct runner *r)
 {
@@ -394,7 +408,7 @@ set_gauges(struct runner *r)
 	stats_set(&q->in_flight, r->in_slots);
 	stats_set(&q->waiting, in_hand > r->in_slots ? in_hand - r->in_slots : 0);
 	stats_set(&q->slots_ready, r->slots_ready);
-	stats_set(&q->connected, r->state == RUNNER_STATE_CONSUMING);
+	stats_set(&q->state, stats_state(r));
 }
 
 static void

@@ -126,6 +126,11 @@ END
 	'47: quues: unknown key; did you mean "queues"?');
 
 wrong('an empty file', '', ' broker: is missing: where RabbitMQ is, and how to log in');
+{
+	my $long = '/nonexistent/' . 'x' x 100 . '/h.so';
+	wrong('a long path is told whole', qq(broker: { uri = "amqp://h"; };\ndatabase: { conninfo = ""; };\nqueues: { a: { handlers: { h: { type = "*"; use = "$long"; }; }; }; };),
+		qq(3: queues.a.handlers.h.use: could not read "$long": No such file or directory));
+}
 wrong('broker without uri', 'broker: { };',
 	'1: broker.uri: is missing: where it is: amqp[s]://USER[:PASSWORD]@HOST[:PORT][/VHOST]; the virtual host "/" is written %2f');
 wrong('two ways to say where', 'broker: { uri = "amqp://h"; uris = [ "amqp://i" ]; };', '1: broker.uris: uri is set as well; only one of the two can be');

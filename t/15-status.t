@@ -148,8 +148,36 @@ wait_for { my ($single) = @{ look()->{single} }; $single && $single->{running} &
 is_deeply([ map { @$_{qw(name running)}, $_->{queues}[0]{name} } @{ look()->{single} } ], [ 's.view', JSON::PP::true(), 'view' ], 'is shown');
 is(look()->{exit}, 0, 'all queues are worked for: 0');
 like(run_program('pawlctl', 'status', '-c', $file)->{out}, qr/^pawl-worker "s\.view": running for \d+ s/m, 'in the table as well');
-$alone->stop;
+{
+	my $lock = $db->session;
+	$lock->query('begin; lock table seen');
+	publish('-t', 'OrderPlaced', 'view', '{"id":"late"}');
+	wait_for { look()->{single}[0]{queues}[0]{in_flight} == 1 } 'a message waits for a lock';
+	$alone->signal('TERM');
+	wait_for { look()->{single}[0]{queues}[0]{state} eq 'ending' } 'told to stop, it is ending';
+	$lock->close;
+	$alone->wait(30);
+}
 is_deeply([ look()->{exit}, map { $_->{why} } @{ look()->{single} } ], [ 69, 'it has ended in order' ], 'when it is gone: 69');
+
+# What keeps a queue or an outbox from working is named.
+{
+	my $migrated = migrated_db();
+	my $away = write_config('mute.conf', $text, @pairs, uri => 'amqp://127.0.0.1:1', conninfo => $migrated->conninfo);
+	$migrated->do('create table seen (id text)');
+	my ($mute, $deaf) = map { start_program($_, '-c', $away)->allow_log(qr/could not connect to 127\.0\.0\.1:1/) } qw(pawl-relay pawl-worker);
+	my $state = sub { my ($program, $kind) = @_; return (JSON::PP->new->utf8->decode(run_program('pawlctl', 'status', '-c', $away, '--json')->{out})->{$program}{$kind}[0] // {})->{state} // '' };
+	wait_for { $state->(qw(worker queues)) eq 'no broker' } 'a worker without a broker';
+	wait_for { $state->(qw(relay outboxes)) eq 'no broker' } 'a relay without a broker';
+	$_->stop for $mute, $deaf;
+
+	$worker = start_program('pawl-worker', '-c', $file)->allow_log(qr/becomes a dead letter in .*: sql_42P01: |20 messages in a row failed/);
+	wait_for { look()->{worker}{queues}[0]{state} eq 'consuming' } 'a worker again';
+	$db->do('drop table seen');
+	publish('-t', 'OrderPlaced', 'view', '{"id":"x"}') for 1 .. 20;
+	wait_for { look()->{worker}{queues}[0]{state} eq 'paused' } 'a table is missing: paused';
+	$worker->stop;
+}
 
 # A file that is none.
 write_file('run/s.worker.stats', 'x' x 5000);

@@ -15,4 +15,4 @@ if [ $status -gt 1 ]; then	# 1: some message is not done, which may be what is e
 	cat "$actual"
 	exit $status
 fi
-diff -u "$here/expected" "$actual"
+diff -u "$here/expected" "$actual" && echo "as expected"
