@@ -6,24 +6,22 @@
 
 #include "util/utf8.h"
 
-/* Foreign text may hold anything: as the log escapes it, since a terminal would obey. */
-static void
-print_escaped(const char *line, size_t len)
+void
+program_print(FILE *out, const char *text, size_t len)
 {
 	for (size_t at = 0, n; at < len; at += n) {
-		const char *p = line + at;
+		const char *p = text + at;
 		unsigned char c = (unsigned char)p[0];
 
 		n = utf8_length(p, len - at);
-		if (n == 0 || c < 0x20 || c == 0x7f)
-			fprintf(stderr, "\\x%02x", c);
+		if (n == 0 || (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+			fprintf(out, "\\x%02x", c);
 		else if (c == 0xc2 && (unsigned char)p[1] < 0xa0)	/* C1 */
-			fprintf(stderr, "\\xc2\\x%02x", (unsigned char)p[1]);
+			fprintf(out, "\\xc2\\x%02x", (unsigned char)p[1]);
 		else
-			fwrite(p, 1, n, stderr);
+			fwrite(p, 1, n, out);
 		n += n == 0;
 	}
-	putc('\n', stderr);
 }
 
 void
@@ -38,14 +36,15 @@ program_log(enum log_level level, const char *lines)
 void
 program_say(enum log_level level, const char *lines)
 {
+	size_t len = strlen(lines);
+
 	if (log_is_json()) {
 		program_log(level, lines);
 		return;
 	}
-	for (size_t len; *lines != '\0'; lines += len + (lines[len] == '\n')) {
-		len = strcspn(lines, "\n");
-		print_escaped(lines, len);
-	}
+	program_print(stderr, lines, len);
+	if (len == 0 || lines[len - 1] != '\n')
+		putc('\n', stderr);
 }
 
 struct config *

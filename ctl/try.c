@@ -190,15 +190,13 @@ choose(const struct try *t, const char *type)
 
 /* ---- what is printed */
 
-/* Neither control characters nor what is no text reach the terminal. */
 static void
-print(FILE *out, const char *text, size_t len)
+print(const struct try *t, const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)text[i];
-
-		putc((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : c, out);
-	}
+	if (t->json)
+		fwrite(text, 1, len, stdout);
+	else
+		program_print(stdout, text, len);
 }
 
 static void
@@ -220,7 +218,7 @@ failed(struct try *t, const char *key, const char *outcome, const char *code, co
 	} else {
 		buf_printf(&b, "%s: %s%s%s: %s\n", key, outcome, code == NULL ? "" : " ", code == NULL ? "" : code, text);
 	}
-	print(stdout, b.data, b.len);
+	print(t, b.data, b.len);
 	buf_release(&b);
 }
 
@@ -300,7 +298,7 @@ start(struct try *t)
 	}
 	if (how == SLOT_CLIENT_FRAME && type == FRAME_REFUSED &&
 	    slot_answer_get(payload, &t->arena, &answer) == 0) {
-		print(stderr, answer.text, strlen(answer.text));
+		program_print(stderr, answer.text, strlen(answer.text));
 		return EX_CONFIG;
 	}
 	return start_failed(t, how);
@@ -323,10 +321,10 @@ answered(struct try *t, struct slice payload)
 	if (!slice_is(verdict.raw, "\"done\"") && !slice_is(verdict.raw, "done"))
 		t->status = 1;
 	if (t->json) {
-		print(stdout, json.data, json.len);
+		print(t, json.data, json.len);
 		putchar('\n');
 	} else {
-		print(stdout, text.data, text.len);
+		print(t, text.data, text.len);
 	}
 	return 0;
 }
@@ -343,7 +341,7 @@ ignored(const struct try *t, const char *id)
 	} else {
 		buf_printf(&b, "%s: ignored\n", id);
 	}
-	print(stdout, b.data, b.len);
+	print(t, b.data, b.len);
 	buf_release(&b);
 }
 

@@ -39,6 +39,8 @@ my @twice = map { try('--json', $script, lines([ emit => 'a', 'b', 'T', '{}' ]))
 is($twice[0], $twice[1], 'the same output from run to run');
 like($twice[0], qr/"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"/, 'with the trace of the W3C example');
 
+like(try($script, lines([ fail => 3, 'no', "red \x1b[31m \xc2\x9b31m \xff \xc3\xa9" ]))->{out}, qr/: reject no: red \\x1b\[31m \\xc2\\x9b31m \\xff \xc3\xa9$/m, 'nothing that a terminal obeys');
+
 my $parent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00';
 like(try('--json', '-H', "traceparent=$parent", $script, lines([ emit => 'a', 'b', 'T', '{}' ]))->{out}, qr/"traceparent":"00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-00"/,
 	'or a child of the message\'s own');

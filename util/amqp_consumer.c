@@ -609,8 +609,8 @@ send_waiting(struct amqp_consumer *consumer, struct clock_mono deadline)
  * after them, and what it still keeps back when it is closed is lost: messages whose acks were sent
  * would come again (rabbit_fifo_client.erl, SOFT_LIMIT and close()). Consume and cancel are the
  * commands for which it waits: behind their answers nothing is kept back. A message that comes with
- * them is given back. No answer (the queue is gone, or somebody has it alone) is no reason not to
- * close in order.
+ * them is given back: on 4.3 the close would count as its failure (facts row 44). No answer (the
+ * queue is gone, or somebody has it alone) is no reason not to close in order.
  */
 static void
 wait_for_settlements(struct amqp_consumer *consumer, struct clock_mono deadline)
