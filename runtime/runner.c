@@ -27,8 +27,9 @@ enum {
 	CLOSE_MS = 2000,		/* for the broker's answers; then for idle slots and for replies */
 	CONNECT_MS = 5000, RPC_MS = 60000,
 	/* Messages in hand for each slot, where each takes one at a time. They go to the slots of their
-	 * aggregates: with two for each a quarter of four slots had nothing to do [ran], n of N / (N + n - 1). */
-	SINGLE_AHEAD = 8,
+	 * aggregates: with two for each a quarter of four slots had nothing to do [ran]: with N in all, n slots
+	 * are busy N / (N + n - 1) of the time. */
+	SINGLE_AHEAD = 12,
 	READS_AHEAD = RUNNER_SLOT_BATCHES * RUNNER_READS_TOGETHER
 };
 

@@ -54,7 +54,7 @@ unlink $go;
 publish('outside', 'Act', "slow-$_", [ until => $go ]) for 1 .. 40;
 
 $vhost->amqp->confirm;
-wait_for { ($vhost->count('outside'))[0] == 24 } 'two slots take sixteen of forty messages';
+wait_for { ($vhost->count('outside'))[0] == 16 } 'two slots take twenty-four of forty messages';
 write_file($go, '');
 wait_for { effects('slow-%') == 40 } 'all are done in the end';
 

@@ -361,6 +361,19 @@ for my $case (
 	like($run->{err}, qr/outboxes\.orders\.refused: no right to insert into pawl\.outbox_dead; run as its owner: grant /, 'nor without the right to') or diag($run->{err});
 }
 
+# Pending: counted every five seconds, but gone when all are.
+{
+	my $o = outbox();
+	$o->emit("h$_", $_, type => 'later') for 1 .. 20;
+	my $relay = $o->relay->allow_log(qr/ waits[:,] /);
+	$relay->wait_log(qr/ waits[:,] /);
+	wait_for { status_of($o)->{pending} == 20 } 'what waits is pending';
+	$o->vhost->amqp->bind('all', 'events', 'later');
+	$relay->signal('USR1');
+	$o->wait_empty('all are published');
+	ok(poll(sub { status_of($o)->{pending} == 0 }, 3), 'then nothing is pending, before it is counted again');
+}
+
 # Command lines.
 {
 	my $o = outbox();
