@@ -44,7 +44,7 @@ my @handlers = (
 	[ 'worker-sql', 'sql handler, 1 slot', $quick ? 20_000 : 200_000, sub { pawl_worker(@_, 1) } ],
 	[ 'worker-effects', 'C handler, the same statement, 1 slot', $quick ? 20_000 : 200_000, sub { pawl_worker(@_, 1, 'effects') } ],
 	[ 'worker-reads', 'READS handler, a query first, 4 slots', $quick ? 3_000 : 100_000, sub { pawl_worker(@_, 4, 'reads') } ],
-	[ 'worker-external', 'EXTERNAL handler that waits 50 ms, 4 slots (of 80)', $quick ? 100 : 800, sub { pawl_worker(@_, 4, 'external') } ],
+	[ 'worker-external', 'EXTERNAL handler that waits 50 ms, 4 slots (of 80)', $quick ? 100 : 1600, sub { pawl_worker(@_, 4, 'external') } ],
 );
 my @relays = (
 	[ 'loop', 'bare loop: read 1000, publish, confirm, delete', $quick ? 20_000 : 100_000, sub { bare_relay(@_, 1000) } ],
