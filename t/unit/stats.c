@@ -147,6 +147,9 @@ static void
 test_lock(void)
 {
 	static const char *const names[] = { "one.worker", "one.relay", "two.worker" };
+	static const char *const children[] = {
+		"a child has not its parent's lock", "and does not end it with its own end"
+	};
 	char said[128], byte = 0;
 	int ready[2];
 	pid_t pid;
@@ -169,22 +172,16 @@ test_lock(void)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	ok(stats_lock(dir, "worker", "one", error, sizeof(error)) == 0, "a dead process's name is free again");
-	pid = fork();
-	if (pid == 0) {
-		byte = stats_lock(dir, "worker", "one", error, sizeof(error)) < 0;
-		(void)!write(ready[1], &byte, 1);
-		_exit(0);
+	for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
+		pid = fork();
+		if (pid == 0) {
+			byte = stats_lock(dir, "worker", "one", error, sizeof(error)) < 0;
+			(void)!write(ready[1], &byte, 1);
+			_exit(0);
+		}
+		ok(read(ready[0], &byte, 1) == 1 && byte == 1, "%s", children[i]);
+		waitpid(pid, NULL, 0);
 	}
-	ok(read(ready[0], &byte, 1) == 1 && byte == 1, "a child has not its parent's lock");
-	waitpid(pid, NULL, 0);
-	pid = fork();
-	if (pid == 0) {
-		byte = stats_lock(dir, "worker", "one", error, sizeof(error)) < 0;
-		(void)!write(ready[1], &byte, 1);
-		_exit(0);
-	}
-	ok(read(ready[0], &byte, 1) == 1 && byte == 1, "and does not end it with its own end");
-	waitpid(pid, NULL, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		snprintf(said, sizeof(said), "%s/%s.stats.lock", dir, names[i]);
 		unlink(said);
